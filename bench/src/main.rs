@@ -1,0 +1,3 @@
+//! Benchmarks: our tracker beside others, in one run, alternating.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Canonical bencode, written: sorted keys, no leading zeros (BEP 3).

@@ -1,0 +1,5 @@
+//! The binary `peerage`: sockets, files, threads and signals around the rules.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,23 @@
+//! Who is in which swarm: the store every protocol announces to.
+//!
+//! Peers are known by address and port, in their family; seeders and leechers are kept apart. No IO,
+//! no clock, no policy: the time and the random generator are arguments, and which announces are
+//! allowed is decided elsewhere.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod lock;
+mod now;
+mod rng;
+mod swarms;
+mod types;
+
+pub use now::Now;
+pub use rng::Rng;
+pub use swarms::Swarms;
+pub use types::{
+    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, Totals, Want,
+};

@@ -1,0 +1,168 @@
+//! What goes into the store and what comes out.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use peerage_proto::{InfoHash, PeerId};
+
+/// The bounds of a store. Each says what happens at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Swarms. An announce to a swarm that would be one more is answered as if nobody were there.
+    pub swarms_max: u64,
+    /// Peers of one swarm, both families together. One more is answered but not stored.
+    pub peers_per_swarm_max: u32,
+    /// Peers of one address (one /64 in IPv6) over all swarms; 0 for no bound. One more is answered
+    /// but not stored. Counted by a sketch that may count too many, never too few.
+    pub peers_per_address_max: u32,
+    /// A peer not heard from for longer is not handed out, and dropped by the next
+    /// [`Swarms::expire`](crate::Swarms::expire). At most two hours.
+    pub peer_timeout: Duration,
+    /// How long the `completed` count of a swarm without peers is kept.
+    pub completed_kept: Duration,
+}
+
+/// Whether the store keeps the peer_id of each peer, for replies in dictionary form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerIds {
+    /// Kept, at about 100 bytes a peer.
+    Kept,
+    /// Not kept.
+    Dropped,
+}
+
+/// A peer with nothing left is a seeder, every other a leecher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `left` is 0.
+    Seeder,
+    /// `left` is not 0, or not known.
+    Leecher,
+}
+
+/// What an announce says about its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The peer takes part.
+    Here {
+        /// Seeder or leecher.
+        role: Role,
+        /// The announce says that the download has just finished. Counted once a peer, and only
+        /// for one that was not known as a seeder.
+        completed: bool,
+        /// A leecher that wants no more (BEP 21).
+        paused: bool,
+    },
+    /// The peer leaves. Harmless for one that was not there; no swarm is made for it.
+    Gone,
+    /// Whoever asks is no peer (it listens on no port): answered, not stored.
+    Absent {
+        /// Seeders are handed no seeders.
+        role: Role,
+    },
+}
+
+/// Most peers to hand out, by family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// IPv4 peers.
+    pub v4: u32,
+    /// IPv6 peers.
+    pub v6: u32,
+}
+
+/// One announce, as the store sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Announce {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The peer's address, made canonical: never an IPv4-mapped IPv6 address.
+    pub address: IpAddr,
+    /// The port it listens on; not 0 unless the change is [`Change::Absent`].
+    pub port: u16,
+    /// Kept where [`PeerIds::Kept`].
+    pub peer_id: PeerId,
+    /// What it says.
+    pub change: Change,
+    /// What it asks for.
+    pub want: Want,
+}
+
+/// The peers handed out, in compact form (address, then port, big-endian), each at most once and
+/// never the announcing one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// IPv4 peers.
+    pub v4: Vec<[u8; 6]>,
+    /// IPv6 peers.
+    pub v6: Vec<[u8; 18]>,
+    /// The peer_ids of `v4`, in its order; empty where they are not kept.
+    pub ids_v4: Vec<PeerId>,
+    /// The peer_ids of `v6`, in its order; empty where they are not kept.
+    pub ids_v6: Vec<PeerId>,
+}
+
+impl Peers {
+    /// Takes out all peers and keeps the memory.
+    pub fn clear(&mut self) {
+        self.v4.clear();
+        self.v6.clear();
+        self.ids_v4.clear();
+        self.ids_v6.clear();
+    }
+}
+
+/// The counts of a swarm over both families. Peers that have expired count until they are dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Peers with nothing left.
+    pub seeders: u32,
+    /// All other peers.
+    pub leechers: u32,
+    /// Of the leechers, those that want no more (BEP 21).
+    pub paused: u32,
+    /// How often the swarm was finished.
+    pub completed: u32,
+}
+
+/// What became of the announcing peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// As the announce asked.
+    AsAsked,
+    /// Not stored: [`Limits::swarms_max`].
+    SwarmsFull,
+    /// Not stored: [`Limits::peers_per_swarm_max`].
+    SwarmFull,
+    /// Not stored: [`Limits::peers_per_address_max`].
+    AddressFull,
+}
+
+/// What one call of [`Swarms::expire`](crate::Swarms::expire) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Peers dropped.
+    pub peers: u64,
+    /// Swarms dropped.
+    pub swarms: u64,
+}
+
+/// What the whole store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Swarms, those without peers included.
+    pub swarms: u64,
+    /// IPv4 seeders.
+    pub seeders_v4: u64,
+    /// IPv6 seeders.
+    pub seeders_v6: u64,
+    /// IPv4 leechers.
+    pub leechers_v4: u64,
+    /// IPv6 leechers.
+    pub leechers_v6: u64,
+    /// Sum of `completed` over the swarms held.
+    pub completed: u64,
+    /// Bytes of the tables and arenas, as asked of the allocator.
+    pub bytes: u64,
+}

@@ -1,0 +1,30 @@
+//! The rules of the tracker: what is answered to whom, over every protocol and in every mode.
+//!
+//! [`Tracker`] holds the swarms and the rules in force and is shared by all workers. An endpoint
+//! ([`udp::Endpoint`], [`http::Endpoint`]) belongs to one worker: bytes in, bytes out, with the time
+//! as an argument. No IO, no clock, no environment, no `async`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod access;
+mod announce;
+mod connection;
+mod counters;
+pub mod http;
+mod interval;
+mod lock;
+mod refusal;
+mod rules;
+pub mod udp;
+
+pub use access::{AccessList, ListError};
+pub use announce::{Announce, Announced, Families, Tracker, Warning, Worker};
+pub use connection::{ConnectionKey, Connections};
+pub use counters::{Counters, Kind, Protocol};
+pub use interval::{Breath, IntervalLimits, LoadAverages};
+pub use peerage_swarm::{Limits, Now, PeerIds, Rng};
+pub use refusal::Refusal;
+pub use rules::Rules;

@@ -1,0 +1,3 @@
+//! The one door to tooling: `cargo xtask <task>`.
+
+fn main() {}
