@@ -254,26 +254,31 @@ impl Control {
     /// how many bytes of it are; 0 when it holds no address.
     ///
     /// The interface is taken out: the answer leaves by the route to its receiver, which need not be
-    /// the way the request came. Only a link-local address means nothing without its interface.
+    /// the way the request came. Only a link-local address means nothing without its interface. The
+    /// padding at the end is left off: without it the block fits what the kernel has on its stack,
+    /// with it an IPv6 one takes an allocation there.
     fn prepare(&mut self, bytes: usize) -> u8 {
         // As the kernel has it: the length in a word of the machine, then level and type.
         const HEADER: usize = size_of::<libc::cmsghdr>();
         const WORD: usize = size_of::<usize>();
-        if bytes <= HEADER || bytes > self.0.len() {
+        if bytes <= HEADER {
             return 0;
         }
         let int = |at: usize| self.0[at..].first_chunk().map(|word| i32::from_ne_bytes(*word));
-        let interface = match (int(WORD), int(WORD + 4)) {
-            (Some(libc::IPPROTO_IP), Some(libc::IP_PKTINFO)) => HEADER,
+        let (interface, length) = match (int(WORD), int(WORD + 4)) {
+            (Some(libc::IPPROTO_IP), Some(libc::IP_PKTINFO)) => {
+                (HEADER, HEADER + size_of::<libc::in_pktinfo>())
+            }
             (Some(libc::IPPROTO_IPV6), Some(libc::IPV6_PKTINFO)) => {
-                if self.0[HEADER] == 0xfe && self.0[HEADER + 1] & 0xc0 == 0x80 {
-                    return bytes as u8;
-                }
-                HEADER + 16
+                (HEADER + 16, HEADER + size_of::<libc::in6_pktinfo>())
             }
             _ => return 0,
         };
-        self.0[interface..interface + 4].fill(0);
-        bytes as u8
+        let link_local =
+            interface != HEADER && self.0[HEADER] == 0xfe && self.0[HEADER + 1] & 0xc0 == 0x80;
+        if !link_local {
+            self.0[interface..interface + 4].fill(0);
+        }
+        length as u8
     }
 }
