@@ -103,6 +103,18 @@ pub enum ParseError {
     NoInfoHash,
 }
 
+impl ParseError {
+    /// What a client with a valid connection id is told.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Short => "packet too short for its action",
+            Self::ProtocolId => "connect without the protocol id",
+            Self::Action => "unknown action: use connect, announce or scrape",
+            Self::NoInfoHash => "scrape without an info_hash",
+        }
+    }
+}
+
 /// Reads a datagram.
 ///
 /// A datagram whose action is connect must carry the protocol id; every other carries a connection
@@ -135,6 +147,16 @@ pub fn parse(datagram: &[u8]) -> Result<Request<'_>, ParseError> {
 pub fn connection_id(datagram: &[u8]) -> Option<(ConnectionId, TransactionId)> {
     let head = datagram.first_chunk::<HEAD_BYTES>()?;
     Some((ConnectionId(read_u64(head, 0)), TransactionId(read_u32(head, 12))))
+}
+
+/// The info_hash of a datagram that has the size and action of an announce. For a look ahead; says
+/// nothing about whether it will be granted.
+pub fn announced_info_hash(datagram: &[u8]) -> Option<InfoHash> {
+    let announce = datagram.first_chunk::<ANNOUNCE_BYTES>()?;
+    (announce[8..12] == [0, 0, 0, 1]).then(|| {
+        let hash = announce[HEAD_BYTES..].first_chunk::<20>().expect("98 - 16 is 20 or more");
+        InfoHash(*hash)
+    })
 }
 
 fn parse_announce(

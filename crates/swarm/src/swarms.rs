@@ -52,10 +52,12 @@ impl Swarms {
             }
             Change::Gone => {
                 swarm.peers.remove(&own);
-                (Role::Seeder, crate::Want::default())
+                (Role::Seeder, crate::Want::Own(0))
             }
             Change::Absent { role } => (role, announce.want),
         };
+        let (crate::Want::Own(n) | crate::Want::Both(n)) = want;
+        let n = n as usize;
         for (address, (peer_role, seen)) in &swarm.peers {
             let fresh = now.since(*seen) <= self.limits.peer_timeout;
             let useful = role == Role::Leecher || *peer_role == Role::Leecher;
@@ -63,13 +65,13 @@ impl Swarms {
                 continue;
             }
             match address.ip() {
-                IpAddr::V4(ip) if peers.v4.len() < want.v4 as usize => {
+                IpAddr::V4(ip) if peers.v4.len() < n => {
                     let mut peer = [0; 6];
                     peer[..4].copy_from_slice(&ip.octets());
                     peer[4..].copy_from_slice(&address.port().to_be_bytes());
                     peers.v4.push(peer);
                 }
-                IpAddr::V6(ip) if peers.v6.len() < want.v6 as usize => {
+                IpAddr::V6(ip) if peers.v6.len() < n => {
                     let mut peer = [0; 18];
                     peer[..16].copy_from_slice(&ip.octets());
                     peer[16..].copy_from_slice(&address.port().to_be_bytes());

@@ -63,13 +63,13 @@ pub enum Change {
     },
 }
 
-/// Most peers to hand out, by family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Want {
-    /// IPv4 peers.
-    pub v4: u32,
-    /// IPv6 peers.
-    pub v6: u32,
+/// Most peers to hand out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Of the family of the announcing peer's address.
+    Own(u32),
+    /// Of both families together: first of its own, then of the other.
+    Both(u32),
 }
 
 /// One announce, as the store sees it.

@@ -23,7 +23,7 @@ pub mod udp;
 pub use access::{AccessList, ListError};
 pub use announce::{Announce, Announced, Families, Tracker, Warning, Worker};
 pub use connection::{ConnectionKey, Connections};
-pub use counters::{Counters, Kind, Protocol};
+pub use counters::{Counter, Counters, Kind, Protocol, Tally};
 pub use interval::{Breath, IntervalLimits, LoadAverages};
 pub use peerage_swarm::{Limits, Now, PeerIds, Rng};
 pub use refusal::Refusal;
