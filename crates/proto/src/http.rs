@@ -18,6 +18,6 @@ pub use head::{
 pub use query::{AnnounceQuery, Form, QueryError, scrape_hashes};
 pub use reply::{AnnounceReply, FailureReply, PeerList, RetryIn, ScrapeCounts, ScrapeReply};
 pub use response::{
-    Connection, Encoding, Framing, Head, LAST_CHUNK, Status, write_chunk, write_reply,
+    Connection, Encoding, Framing, Head, LAST_CHUNK, Status, write_chunk, write_error, write_reply,
     write_stream_head,
 };

@@ -190,8 +190,9 @@ pub struct Request<'h, 'a> {
     pub encoding: Encoding,
     /// What follows the head.
     pub body: Body,
-    /// Whether the client wants to speak another protocol from here on (`Upgrade`).
-    pub upgrade: bool,
+    /// Whether the client wants to go on as a WebSocket (RFC 6455). Other upgrades (`h2c`) are
+    /// offers that may be passed over.
+    pub websocket: bool,
     headers: &'h [httparse::Header<'a>],
 }
 
@@ -232,7 +233,7 @@ impl<'h, 'a> Request<'h, 'a> {
             connection: Connection::Close,
             encoding: Encoding::Identity,
             body: Body::None,
-            upgrade: false,
+            websocket: false,
             headers: parsed.headers,
         };
         request.read_headers()?;
@@ -256,7 +257,10 @@ impl<'h, 'a> Request<'h, 'a> {
             let name = header.name;
             let is = |ours: &str| name.eq_ignore_ascii_case(ours);
             match name.len() {
-                7 if is("Upgrade") => self.upgrade = true,
+                7 if is("Upgrade") => {
+                    self.websocket |=
+                        tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"websocket"));
+                }
                 10 if is("Connection") => {
                     for token in tokens(header.value) {
                         close |= token.eq_ignore_ascii_case(b"close");

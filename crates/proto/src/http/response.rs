@@ -162,6 +162,15 @@ pub fn write_reply(out: &mut Vec<u8>, head: &Head, write_body: impl FnOnce(&mut 
     }
 }
 
+/// Appends a reply with a short text for a request that could not be served; the connection is to
+/// be closed.
+pub fn write_error(out: &mut Vec<u8>, status: Status, text: &str) {
+    write_reply(out, &Head::closing(status), |body| {
+        body.extend_from_slice(text.as_bytes());
+        body.push(b'\n');
+    });
+}
+
 /// Appends the head of a reply whose length is not known; the body follows as `framing` says.
 pub fn write_stream_head(out: &mut Vec<u8>, head: &Head, encoding: Encoding, framing: Framing) {
     out.extend_from_slice(head.status.lines());
