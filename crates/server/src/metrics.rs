@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::stats::{ByFamily, ByProtocol, Requests, Stats};
+use crate::stats::{ByFamily, ByProtocol, DatagramStats, Requests, Stats, StreamStats};
 
 /// The type of the body.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -141,25 +141,22 @@ fn kinds(requests: &Requests) -> [(&'static str, u64); 3] {
 }
 
 fn traffic(page: &mut Page, stats: &Stats) {
+    by_family(page, stats);
     let (udp, http, pages) = (&stats.udp, &stats.http, &stats.pages);
-    let mut samples = page.metric(Kind::Counter, "udp_datagrams_total", "Datagrams.");
-    samples.add(&[("direction", "in")], udp.datagrams_in);
-    samples.add(&[("direction", "out")], udp.datagrams_out);
-    let mut samples = page.metric(Kind::Counter, "bytes_total", "Bytes, without headers below.");
-    for (protocol, direction, bytes) in [
-        ("udp", "in", udp.bytes_in),
-        ("udp", "out", udp.bytes_out),
-        ("http", "in", http.bytes_in),
-        ("http", "out", http.bytes_out),
-    ] {
-        samples.add(&[("protocol", protocol), ("direction", direction)], bytes);
+    let mut samples = page.metric(Kind::Counter, "http_replies_total", "Replies by status code.");
+    for (code, count) in &http.replies {
+        samples.add(&[("code", &code.to_string())], count);
     }
     let counters = [
-        ("udp_kernel_drops_total", "Datagrams dropped by the system.", udp.kernel_drops),
         ("udp_malformed_total", "Datagrams that were no request.", udp.malformed),
         ("udp_bad_connection_ids_total", "Connection ids not valid.", udp.bad_connection_ids),
-        ("http_accepted_total", "Connections accepted.", http.accepted),
+        ("http_malformed_total", "Requests that could not be read.", http.malformed),
+        ("http_refused_total", "Connections told to come later.", http.refused),
+        ("http_handed_over_total", "Connections handed over to the pages.", http.handed_over),
         ("http_timed_out_total", "Connections closed as too slow.", http.timed_out),
+        ("http_idle_closed_total", "Connections closed as idle.", http.idle_closed),
+        ("http_accept_failures_total", "Times that accepting failed.", http.accept_failures),
+        ("http_bad_proxy_headers_total", "PROXY headers missing or wrong.", http.bad_proxy_headers),
         ("pages_requests_total", "Requests for pages.", pages.requests),
         ("pages_turned_away_total", "Connections for pages refused.", pages.turned_away),
     ];
@@ -168,4 +165,29 @@ fn traffic(page: &mut Page, stats: &Stats) {
     }
     page.single(Kind::Gauge, "http_open", "Connections open.", http.open);
     page.single(Kind::Gauge, "pages_open", "Connections open for pages.", pages.open);
+}
+
+fn by_family(page: &mut Page, stats: &Stats) {
+    let (udp, http) = (&stats.udp, &stats.http);
+    let pair =
+        |of: fn(&DatagramStats) -> u64| ByFamily { ipv4: of(&udp.ipv4), ipv6: of(&udp.ipv6) };
+    let mut samples = page.metric(Kind::Counter, "udp_datagrams_total", "Datagrams.");
+    samples.add_families(("direction", "in"), &pair(|udp| udp.datagrams_in));
+    samples.add_families(("direction", "out"), &pair(|udp| udp.datagrams_out));
+    let mut samples = page.metric(Kind::Counter, "udp_bytes_total", "Bytes of datagrams.");
+    samples.add_families(("direction", "in"), &pair(|udp| udp.bytes_in));
+    samples.add_families(("direction", "out"), &pair(|udp| udp.bytes_out));
+    let mut samples = page.metric(Kind::Counter, "udp_lost_total", "Datagrams lost, by cause.");
+    samples.add_families(("cause", "kernel_drop"), &pair(|udp| udp.kernel_drops));
+    samples.add_families(("cause", "truncated"), &pair(|udp| udp.truncated));
+    samples.add_families(("cause", "send_failure"), &pair(|udp| udp.send_failures));
+    samples.add_families(("cause", "receive_failure"), &pair(|udp| udp.receive_failures));
+
+    let pair =
+        |of: fn(&StreamStats) -> u64| ByFamily { ipv4: of(&http.ipv4), ipv6: of(&http.ipv6) };
+    let mut samples = page.metric(Kind::Counter, "http_bytes_total", "Bytes of HTTP.");
+    samples.add_families(("direction", "in"), &pair(|http| http.bytes_in));
+    samples.add_families(("direction", "out"), &pair(|http| http.bytes_out));
+    let mut samples = page.metric(Kind::Counter, "http_accepted_total", "Connections accepted.");
+    samples.add_families(("protocol", "http"), &pair(|http| http.accepted));
 }

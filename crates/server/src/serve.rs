@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::config::keys::Takes;
 use crate::config::{Config, ConfigError, Sources};
+use crate::http::Answering;
 use crate::lists::{self, Lists};
 use crate::load::Probe;
 use crate::maintenance::{self, PurgeAgain};
@@ -25,7 +26,7 @@ use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::signals::{self, Signal};
 use crate::sockets::{self, Bound};
-use crate::stats::Source;
+use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::web::{HANDOVERS_MAX, Web};
@@ -111,8 +112,10 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         clock,
         settings.process.failed,
         probe,
-        bound.udp.first().map(crate::udp::Sockets::drops),
-        bound.tcp.first().map(crate::http::Listeners::status),
+        Workers {
+            udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
+            http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
+        },
     ));
     source.set_lists(&lists);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());
@@ -193,21 +196,26 @@ impl Running {
             let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
             let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
             let stop = stop.clone();
-            threads.spawn(format!("udp-{index}"), move || sockets.run(endpoint, clock, stop))?;
+            let run = move || sockets.run(endpoint, clock, &stop);
+            threads.spawn_io(format!("udp-{index}"), run)?;
         }
         if !bound.tcp.is_empty() {
             let (sender, receiver) = mpsc::channel(HANDOVERS_MAX);
             for (index, listeners) in bound.tcp.into_iter().enumerate() {
                 let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
-                let endpoint = http::Endpoint::new(tracker, seed);
-                let (stop, sender) = (stop.clone(), sender.clone());
-                threads.spawn(format!("http-{index}"), move || {
-                    listeners.run(endpoint, clock, stop, sender);
-                })?;
+                let (stop, settings) = (stop.clone(), Arc::clone(&self.settings.answers));
+                let answering = Answering {
+                    endpoint: http::Endpoint::new(Arc::clone(&tracker), settings.clone(), seed),
+                    tracker,
+                    settings,
+                    handover: sender.clone(),
+                };
+                let run = move || listeners.run(answering, clock, stop);
+                threads.spawn_io(format!("http-{index}"), run)?;
             }
-            let endpoint = http::Endpoint::new(Arc::clone(&self.tracker), secrets::random_seed()?);
-            let pages = self.settings.pages.clone();
-            let web = Web::new(pages, clock, Arc::clone(&self.source), endpoint, udp_port);
+            let (pages, answers) = (self.settings.pages.clone(), &self.settings.answers);
+            let seed = secrets::random_seed()?;
+            let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
             threads.spawn("pages".into(), move || web.run(receiver))?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());

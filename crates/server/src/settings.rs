@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) connections: Connections,
     /// For the HTTP workers.
     pub(crate) http: http::Settings,
+    /// For the answers to announces and scrapes over HTTP.
+    pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
     /// What is logged.
@@ -140,7 +142,8 @@ impl Settings {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
                 key: values.udp.connection_key.0,
             },
-            http: http_settings(config)?,
+            http: http_settings(config),
+            answers: Arc::new(answers(config)?),
             pages: pages(config)?,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
@@ -289,7 +292,7 @@ fn udp_settings(config: &Config) -> udp::Settings {
     }
 }
 
-fn http_settings(config: &Config) -> Result<http::Settings, ConfigError> {
+fn answers(config: &Config) -> Result<peerage_tracker::http::Settings, ConfigError> {
     let values = &config.values.http;
     let header = &values.forwarded_header;
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -297,17 +300,28 @@ fn http_settings(config: &Config) -> Result<http::Settings, ConfigError> {
         let right = "the name of a header such as \"X-Forwarded-For\", or \"\" for none";
         return Err(config.wrong("http.forwarded_header", right.into()));
     }
-    Ok(http::Settings {
+    let scrape_interval_secs = secs_u32(values.scrape_interval.0);
+    Ok(peerage_tracker::http::Settings {
+        forwarded_header: (!header.is_empty()).then(|| header.clone()),
+        trusted_proxies: values.trusted_proxies.0.clone(),
+        external_ip: values.external_ip,
+        scrape_interval_secs: (scrape_interval_secs > 0).then_some(scrape_interval_secs),
+    })
+}
+
+fn http_settings(config: &Config) -> http::Settings {
+    let values = &config.values.http;
+    http::Settings {
         backlog: config.values.listen.backlog.to(),
         connections_max: values.connections_max.to(),
-        keep_alive: values.keep_alive,
         timeout: Duration::from_secs(values.timeout.0),
         idle_timeout: Duration::from_secs(values.idle_timeout.0),
         head_bytes_max: values.head_bytes_max.0 as usize,
-        forwarded_header: (!header.is_empty()).then(|| header.clone()),
-        trusted_proxies: values.trusted_proxies.0.clone(),
-        proxy_protocol: values.proxy_protocol,
-    })
+        proxied: match values.proxy_protocol {
+            true => http::Proxied::From(values.trusted_proxies.0.clone()),
+            false => http::Proxied::Nobody,
+        },
+    }
 }
 
 fn pages(config: &Config) -> Result<Pages, ConfigError> {

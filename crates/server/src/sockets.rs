@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
+use peerage_tracker::Protocol;
+
 use crate::listen::BindError;
 use crate::settings::Settings;
 use crate::{http, udp};
@@ -46,8 +48,8 @@ pub(crate) fn bind(settings: &Settings) -> Result<Bound, BindError> {
     let mut tries = 1;
     loop {
         let found = free_port(chosen.ip()).map_err(|error| {
-            let what = if listen.tcp { "TCP" } else { "UDP" };
-            BindError { what, address: chosen, error }
+            let protocol = if listen.tcp { Protocol::Http } else { Protocol::Udp };
+            BindError { protocol, address: chosen, error }
         });
         let bound = found.and_then(|port| {
             let with_port = |mut address: SocketAddr| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Tally, Tracker};
+use peerage_tracker::{Counter, Kind, LoadAverages, Now, Protocol, Refusal, Tally, Tracker};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -32,13 +32,21 @@ pub(crate) struct Source {
     started: Now,
     failed: u64,
     probe: Probe,
-    udp: Option<Arc<udp::Drops>>,
-    http: Option<Arc<http::Status>>,
+    workers: Workers,
     load: Mutex<Option<LoadAverages>>,
     lists: Mutex<ListSizes>,
     expired_peers: AtomicU64,
     expired_swarms: AtomicU64,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
+}
+
+/// The counters that the workers' sockets keep; one of each for each worker.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    /// Of UDP.
+    pub(crate) udp: Vec<Arc<udp::Counters>>,
+    /// Of HTTP.
+    pub(crate) http: Vec<Arc<http::Status>>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
@@ -168,36 +176,74 @@ pub(crate) struct ListSizes {
 }
 
 /// What went through the UDP sockets.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct UdpStats {
-    /// Received.
-    pub(crate) datagrams_in: u64,
-    /// Sent.
-    pub(crate) datagrams_out: u64,
-    /// Received, without headers.
-    pub(crate) bytes_in: u64,
-    /// Sent, without headers.
-    pub(crate) bytes_out: u64,
-    /// Datagrams that the system dropped because a receive buffer was full.
-    pub(crate) kernel_drops: u64,
+    /// Over IPv4.
+    pub(crate) ipv4: DatagramStats,
+    /// Over IPv6.
+    pub(crate) ipv6: DatagramStats,
     /// Datagrams that were no request by their form.
     pub(crate) malformed: u64,
     /// Requests whose connection id was not valid.
     pub(crate) bad_connection_ids: u64,
 }
 
-/// What went through the HTTP connections, until they were handed over to the pages.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct HttpStats {
-    /// Connections accepted.
-    pub(crate) accepted: u64,
-    /// Connections open now.
-    pub(crate) open: u64,
-    /// Connections closed because the client was too slow.
-    pub(crate) timed_out: u64,
+/// Datagrams of one family. Bytes are without headers.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DatagramStats {
+    /// Received.
+    pub(crate) datagrams_in: u64,
+    /// Sent.
+    pub(crate) datagrams_out: u64,
     /// Received.
     pub(crate) bytes_in: u64,
     /// Sent.
+    pub(crate) bytes_out: u64,
+    /// Datagrams that the system dropped because a receive buffer was full.
+    pub(crate) kernel_drops: u64,
+    /// Datagrams that were too long to be a request.
+    pub(crate) truncated: u64,
+    /// Replies that the system did not take.
+    pub(crate) send_failures: u64,
+    /// Times that receiving failed.
+    pub(crate) receive_failures: u64,
+}
+
+/// What went through the HTTP connections, until they were handed over to the pages.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HttpStats {
+    /// Over IPv4.
+    pub(crate) ipv4: StreamStats,
+    /// Over IPv6.
+    pub(crate) ipv6: StreamStats,
+    /// Connections open now.
+    pub(crate) open: u64,
+    /// Connections told to come later because there were too many.
+    pub(crate) refused: u64,
+    /// Connections handed over to the pages.
+    pub(crate) handed_over: u64,
+    /// Connections closed because the client was too slow.
+    pub(crate) timed_out: u64,
+    /// Connections closed because they stayed idle.
+    pub(crate) idle_closed: u64,
+    /// Times that accepting failed.
+    pub(crate) accept_failures: u64,
+    /// Connections closed because their PROXY header was missing or wrong.
+    pub(crate) bad_proxy_headers: u64,
+    /// Requests that could not be read.
+    pub(crate) malformed: u64,
+    /// Replies by status code; rare codes together as 0.
+    pub(crate) replies: BTreeMap<u16, u64>,
+}
+
+/// Connections of one family.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StreamStats {
+    /// Accepted.
+    pub(crate) accepted: u64,
+    /// Bytes received.
+    pub(crate) bytes_in: u64,
+    /// Bytes sent.
     pub(crate) bytes_out: u64,
 }
 
@@ -219,8 +265,7 @@ impl Source {
         clock: Clock,
         failed: u64,
         probe: Probe,
-        udp: Option<Arc<udp::Drops>>,
-        http: Option<Arc<http::Status>>,
+        workers: Workers,
     ) -> Self {
         Self {
             tracker,
@@ -229,8 +274,7 @@ impl Source {
             started: clock.now(),
             failed,
             probe,
-            udp,
-            http,
+            workers,
             load: Mutex::default(),
             lists: Mutex::default(),
             expired_peers: AtomicU64::default(),
@@ -306,8 +350,13 @@ impl Source {
             refusals: by_protocol(|protocol| refusals(&tally, protocol)),
             not_stored: tally.not_stored,
             lists: *lock(&self.lists),
-            udp: self.udp.as_deref().map(|drops| udp_stats(drops, &tally)).unwrap_or_default(),
-            http: self.http.as_deref().map(http_stats).unwrap_or_default(),
+            udp: UdpStats {
+                ipv4: self.workers.datagrams(Family::V4),
+                ipv6: self.workers.datagrams(Family::V6),
+                malformed: tally.malformed_datagrams,
+                bad_connection_ids: tally.bad_connection_ids,
+            },
+            http: self.workers.http(&tally),
             pages: self.web.stats(),
         }
     }
@@ -331,25 +380,55 @@ fn refusals(tally: &Tally, protocol: Protocol) -> BTreeMap<&'static str, u64> {
     Refusal::ALL.into_iter().map(count).collect()
 }
 
-fn udp_stats(drops: &udp::Drops, tally: &Tally) -> UdpStats {
-    UdpStats {
-        datagrams_in: drops.datagrams_in.load(Ordering::Relaxed),
-        datagrams_out: drops.datagrams_out.load(Ordering::Relaxed),
-        bytes_in: drops.bytes_in.load(Ordering::Relaxed),
-        bytes_out: drops.bytes_out.load(Ordering::Relaxed),
-        kernel_drops: drops.kernel_drops.load(Ordering::Relaxed),
-        malformed: tally.malformed_datagrams,
-        bad_connection_ids: tally.bad_connection_ids,
+impl Workers {
+    fn datagrams(&self, family: Family) -> DatagramStats {
+        let sum = |of: fn(&udp::FamilyCounters) -> &Counter| {
+            self.udp.iter().map(|counters| of(counters.of(family)).get()).sum()
+        };
+        DatagramStats {
+            datagrams_in: sum(|counters| &counters.datagrams_in),
+            datagrams_out: sum(|counters| &counters.datagrams_out),
+            bytes_in: sum(|counters| &counters.bytes_in),
+            bytes_out: sum(|counters| &counters.bytes_out),
+            kernel_drops: sum(|counters| &counters.kernel_drops),
+            truncated: sum(|counters| &counters.truncated),
+            send_failures: sum(|counters| &counters.send_failures),
+            receive_failures: sum(|counters| &counters.receive_failures),
+        }
     }
-}
 
-fn http_stats(status: &http::Status) -> HttpStats {
-    HttpStats {
-        accepted: status.accepted.load(Ordering::Relaxed),
-        open: status.open.load(Ordering::Relaxed),
-        timed_out: status.timed_out.load(Ordering::Relaxed),
-        bytes_in: status.bytes_in.load(Ordering::Relaxed),
-        bytes_out: status.bytes_out.load(Ordering::Relaxed),
+    fn http(&self, tally: &Tally) -> HttpStats {
+        let sum = |of: fn(&http::Status) -> &Counter| {
+            self.http.iter().map(|status| of(status).get()).sum()
+        };
+        let mut replies = BTreeMap::new();
+        for (code, count) in self.http.iter().flat_map(|status| status.replies()) {
+            *replies.entry(code).or_default() += count;
+        }
+        HttpStats {
+            ipv4: self.streams(Family::V4),
+            ipv6: self.streams(Family::V6),
+            open: self.http.iter().map(|status| status.open()).sum(),
+            refused: sum(|status| &status.refused),
+            handed_over: sum(|status| &status.handed_over),
+            timed_out: sum(|status| &status.timed_out),
+            idle_closed: sum(|status| &status.idle_closed),
+            accept_failures: sum(|status| &status.accept_failures),
+            bad_proxy_headers: sum(|status| &status.bad_proxy_headers),
+            malformed: tally.malformed_requests,
+            replies,
+        }
+    }
+
+    fn streams(&self, family: Family) -> StreamStats {
+        let sum = |of: fn(&http::FamilyStatus) -> &Counter| {
+            self.http.iter().map(|status| of(status.of(family)).get()).sum()
+        };
+        StreamStats {
+            accepted: sum(|status| &status.accepted),
+            bytes_in: sum(|status| &status.bytes_in),
+            bytes_out: sum(|status| &status.bytes_out),
+        }
     }
 }
 

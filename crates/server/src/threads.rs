@@ -76,6 +76,20 @@ impl Threads {
         Ok(())
     }
 
+    /// Runs `work` on a thread of its own. An error ends the thread, and is logged.
+    pub(crate) fn spawn_io(
+        &mut self,
+        name: String,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let in_log = name.clone();
+        self.spawn(name, move || {
+            if let Err(error) = work() {
+                tracing::error!("{in_log}: {error}");
+            }
+        })
+    }
+
     /// The next event, once there is one.
     pub(crate) fn next(&mut self) -> Event {
         let event = self.events.recv().expect("a sender is held here");

@@ -1,7 +1,7 @@
 //! The web stack: every HTTP request that is neither announce nor scrape.
 //!
-//! A worker of the fast lane hands a connection over with the bytes it has read of it; from there on
-//! it is served here, on one thread of its own, so that nothing a page does can hold up an announce.
+//! A worker of the fast lane hands a connection over with the bytes it has read of it. From there
+//! on it is served here, on one thread of its own: nothing a page does can hold up an announce.
 //! An announce on such a connection is still answered, by an endpoint that belongs to this thread.
 //! A panic in a page ends its connection alone; it is no worker's.
 
@@ -24,7 +24,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use peerage_tracker::http::Endpoint;
+use peerage_tracker::Tracker;
+use peerage_tracker::http::{Endpoint, Settings as Answers};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -64,6 +65,8 @@ pub(crate) struct Web {
     clock: Clock,
     counts: Arc<Counts>,
     router: Router,
+    tracker: Arc<Tracker>,
+    answers: Arc<Answers>,
     /// For announces that come on a connection that was handed over. One thread serves them all, so
     /// this lock is never waited for.
     endpoint: Mutex<Endpoint>,
@@ -97,17 +100,26 @@ impl Drop for Open {
 }
 
 impl Web {
-    /// The pages of the tracker that `source` tells about.
+    /// The pages of the tracker that `source` tells about. `seed` is random.
     pub(crate) fn new(
         settings: Pages,
         clock: Clock,
-        source: Arc<Source>,
-        endpoint: Endpoint,
+        source: &Arc<Source>,
+        answers: Arc<Answers>,
+        seed: u64,
         udp_port: Option<u16>,
     ) -> Self {
-        let counts = Arc::clone(&source.web);
-        let router = pages::router(source, &settings, udp_port);
-        Self { settings, clock, counts, router, endpoint: Mutex::new(endpoint) }
+        let tracker = Arc::clone(&source.tracker);
+        let endpoint = Endpoint::new(Arc::clone(&tracker), Arc::clone(&answers), seed);
+        Self {
+            clock,
+            counts: Arc::clone(&source.web),
+            router: pages::router(Arc::clone(source), &settings, udp_port),
+            settings,
+            tracker,
+            answers,
+            endpoint: Mutex::new(endpoint),
+        }
     }
 
     /// Serves what is handed over until every sender is gone, and then finishes what is open.
@@ -174,9 +186,9 @@ impl Web {
         let mut reply = Vec::new();
         let handled = {
             let mut endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
-            endpoint.handle(self.clock.now(), source.ip().to_canonical(), &head, &mut reply)
+            endpoint.handle(self.clock.now(), source.ip(), &head, &mut reply)
         };
-        if let Some(response) = replay::response(handled, reply) {
+        if let Some(response) = replay::response(&self.tracker, &self.answers, handled, reply) {
             return response;
         }
         self.counts.requests.fetch_add(1, Ordering::Relaxed);

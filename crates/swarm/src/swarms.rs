@@ -110,6 +110,18 @@ impl Swarms {
         }
     }
 
+    /// Calls `visit` for each swarm of the part `part` of `parts`, in no order: a pass over all
+    /// parts visits each swarm once. Takes one short lock at a time.
+    pub fn for_each_in(&self, part: u32, parts: u32, mut visit: impl FnMut(&InfoHash, Counts)) {
+        self.for_each(|info_hash, counts| {
+            let [a, b, c, d, ..] = info_hash.0;
+            let place = u64::from(u32::from_be_bytes([a, b, c, d])) * u64::from(parts);
+            if place >> 32 == u64::from(part) {
+                visit(info_hash, counts);
+            }
+        });
+    }
+
     /// What the store holds.
     pub fn totals(&self) -> Totals {
         Totals { swarms: lock(&self.swarms).len() as u64, ..Totals::default() }

@@ -6,9 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use peerage_proto::http::HEAD_BYTES_MAX;
+use peerage_tracker::Prefix;
+
 use super::value::{
-    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Network, ProxyProtocol, Raw,
-    Seconds, Secret, Value, Whole,
+    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -129,9 +131,13 @@ macro_rules! config {
 
 const ANY_V4: BindAddress = BindAddress { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: None };
 const ANY_V6: BindAddress = BindAddress { ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED), port: None };
-const LOOPBACK_V4: Network =
-    Network { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_bits: 8 };
-const LOOPBACK_V6: Network = Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 };
+/// What the parser of heads takes at most.
+const HEAD_BYTES: u64 = HEAD_BYTES_MAX as u64;
+
+/// The machine itself.
+fn loopback() -> Vec<Prefix> {
+    ["127.0.0.0/8", "::1/128"].map(|prefix| prefix.parse().expect("it is one")).into()
+}
 
 config! {
     /// Where the tracker listens, and with how many threads.
@@ -233,14 +239,21 @@ config! {
         /// Most connections at once that ask for pages. One more is told to come back later.
         [Restart] pages_connections_max: Whole<1, 10_000> = Whole(256);
         /// Most bytes of a request up to its empty line. One with more is refused (431).
-        [Restart] head_bytes_max: Bytes<1024, 65_536> = Bytes(16 << 10);
+        [Restart] head_bytes_max: Bytes<1024, HEAD_BYTES> = Bytes(HEAD_BYTES);
         /// The header in which a trusted proxy names the client, such as "X-Forwarded-For". Its
         /// last address that is no trusted proxy is the client. Empty for none.
         [Restart] forwarded_header: String = String::new();
         /// The proxies that are believed: addresses or ranges.
-        [Restart] trusted_proxies: Many<Network> = Many(vec![LOOPBACK_V4, LOOPBACK_V6]);
-        /// The PROXY protocol, of trusted proxies alone: "off", "v1", "v2" or "any".
-        [Restart] proxy_protocol: ProxyProtocol = ProxyProtocol::Off;
+        [Restart] trusted_proxies: Many<Prefix> = Many(loopback());
+        /// Whether trusted proxies begin each connection with a PROXY header (version 1 or 2). If
+        /// so, they have to.
+        [Restart] proxy_protocol: bool = false;
+        /// Whether a client is told the address it is seen at (BEP 24). To be turned off behind a
+        /// proxy that does not name the client.
+        [Restart] external_ip: bool = true;
+        /// How long a client should wait between two scrapes, as Transmission reads it. 0 tells
+        /// it nothing.
+        [Restart] scrape_interval: Seconds<0, 86_400> = Seconds(0);
     }
     /// The pages for people.
     pages: Pages {

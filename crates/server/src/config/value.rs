@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use peerage_tracker::Prefix;
 use toml::de::DeValue;
 
 /// A value as found.
@@ -325,35 +326,18 @@ impl Value for BindAddress {
     }
 }
 
-/// A range of addresses in CIDR form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// Its first address: no bit after the prefix is set.
-    pub(crate) address: IpAddr,
-    /// Bits that an address shares with it, at most 32 or 128.
-    pub(crate) prefix_bits: u8,
-}
-
-impl Value for Network {
+/// An address or a range of addresses.
+impl Value for Prefix {
     fn right() -> String {
         "an address or a range such as \"192.0.2.1\", \"10.0.0.0/8\" or \"2001:db8::/32\"".into()
     }
 
     fn read(raw: &Raw<'_>) -> Option<Self> {
-        let text = raw.text()?;
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address = IpAddr::from_str(address).ok()?;
-        let (bits, width) = match address {
-            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
-            IpAddr::V6(v6) => (v6.to_bits(), 128),
-        };
-        let prefix_bits = prefix.map_or(Some(width), |prefix| prefix.parse().ok())?;
-        let rest = bits.checked_shl(prefix_bits.into()).unwrap_or(0);
-        (prefix_bits <= width && rest == 0).then_some(Self { address, prefix_bits })
+        raw.text()?.parse().ok()
     }
 
     fn write(&self) -> Option<String> {
-        Some(quoted(&format!("{}/{}", self.address, self.prefix_bits)))
+        Some(quoted(&self.to_string()))
     }
 }
 
@@ -407,20 +391,6 @@ macro_rules! choice {
             }
         }
     };
-}
-
-choice! {
-    /// Whether connections come through a proxy that says who it speaks for.
-    ProxyProtocol {
-        /// No.
-        Off = "off",
-        /// Version 1, a line of text.
-        V1 = "v1",
-        /// Version 2, binary.
-        V2 = "v2",
-        /// Version 1 or 2, told apart by their first bytes.
-        Any = "any",
-    }
 }
 
 choice! {
@@ -485,15 +455,8 @@ mod tests {
             check(written.trim_matches('"'), Some(&Seconds::<0, 86_400>(secs)));
         }
         for text in ["10.0.0.0/8", "::/0", "2001:db8::/32", "192.0.2.1/32", "0.0.0.0/0"] {
-            let network = Network::read(&Raw::Text(text)).unwrap();
-            assert_eq!(network.write(), Some(quoted(text)));
-        }
-    }
-
-    #[test]
-    fn network_with_bits_after_its_prefix_is_wrong() {
-        for text in ["10.0.0.1/8", "10.0.0.0/33", "::1/64", "::/129", "10/8", "", "::/x"] {
-            check::<Network>(text, None);
+            let prefix = Prefix::read(&Raw::Text(text)).unwrap();
+            assert_eq!(prefix.write(), Some(quoted(text)));
         }
     }
 
