@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "nothing is started yet")]
 
 mod clock;
+mod http;
 mod listen;
 mod stop;
 mod udp;
