@@ -7,8 +7,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
-
 pub mod bencode;
 pub mod http;
 pub mod proxy;
