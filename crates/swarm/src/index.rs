@@ -223,3 +223,73 @@ pub(crate) fn home(hash: u64, places: usize) -> usize {
 fn tag(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+    use crate::Rng;
+
+    fn info_hash(number: u32) -> InfoHash {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        InfoHash(bytes)
+    }
+
+    /// Few tags and few homes, so that searches are long and go past strangers.
+    fn poor_hash(info_hash: &InfoHash) -> u64 {
+        let number = u64::from(u32::from_be_bytes(*info_hash.0.first_chunk().expect("20 bytes")));
+        (number % 3) | (number.wrapping_mul(0x9e37_79b9) % 64) << 34
+    }
+
+    fn good_hash(info_hash: &InfoHash) -> u64 {
+        let number = u64::from(u32::from_be_bytes(*info_hash.0.first_chunk().expect("20 bytes")));
+        number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn check(hash: fn(&InfoHash) -> u64, numbers: u32, operations: u32) {
+        let mut rng = Rng::from_seed(u64::from(numbers));
+        let mut index = Index::default();
+        let mut model = BTreeSet::new();
+        for _ in 0..operations {
+            let number = rng.below(numbers);
+            let info_hash = info_hash(number);
+            let found = index.find(&info_hash, hash(&info_hash));
+            assert_eq!(found.is_some(), model.contains(&number));
+            match (rng.below(1000), found) {
+                (0, _) => {
+                    let bit = rng.below(4);
+                    let keep = |info_hash: &InfoHash| info_hash.0[3] >> bit & 1 == 0;
+                    let removed = index.retain(hash, |entry| keep(&entry.info_hash));
+                    let before = model.len();
+                    model.retain(|&number| keep(&super::tests::info_hash(number)));
+                    assert_eq!(removed, before - model.len());
+                }
+                (1..500, Some(place)) => {
+                    index.remove(place, hash);
+                    model.remove(&number);
+                }
+                (_, None) => {
+                    let place = index.insert(Entry::new(info_hash), hash(&info_hash), hash);
+                    assert_eq!(index.entry(place).info_hash, info_hash);
+                    model.insert(number);
+                }
+                _ => {}
+            }
+            assert_eq!(index.len(), model.len());
+        }
+        assert_eq!(index.iter().count(), model.len());
+    }
+
+    #[test]
+    fn index_agrees_with_a_set() {
+        check(good_hash, 10, 20_000);
+        check(good_hash, 3000, 60_000);
+    }
+
+    #[test]
+    fn index_whose_hashes_collide_agrees_with_a_set() {
+        check(poor_hash, 150, 60_000);
+    }
+}

@@ -119,7 +119,7 @@ fn draws_are_uniform_in_a_huge_swarm() {
 #[test]
 fn huge_swarm_is_counted_drawn_from_and_emptied() {
     let mut client = Client::new(LIMITS);
-    let count = 70_000;
+    let count = 70_000_u32;
     for peer in 0..count {
         let role = if peer.is_multiple_of(2) { Role::Seeder } else { Role::Leecher };
         client.announce(NOW, &here(1, peer, role, 0));
