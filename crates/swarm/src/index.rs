@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::Rng;
 
-    fn info_hash(number: u32) -> InfoHash {
+    fn numbered(number: u32) -> InfoHash {
         let mut bytes = [0; 20];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
         InfoHash(bytes)
@@ -254,7 +254,7 @@ mod tests {
         let mut model = BTreeSet::new();
         for _ in 0..operations {
             let number = rng.below(numbers);
-            let info_hash = info_hash(number);
+            let info_hash = numbered(number);
             let found = index.find(&info_hash, hash(&info_hash));
             assert_eq!(found.is_some(), model.contains(&number));
             match (rng.below(1000), found) {
@@ -263,7 +263,7 @@ mod tests {
                     let keep = |info_hash: &InfoHash| info_hash.0[3] >> bit & 1 == 0;
                     let removed = index.retain(hash, |entry| keep(&entry.info_hash));
                     let before = model.len();
-                    model.retain(|&number| keep(&super::tests::info_hash(number)));
+                    model.retain(|&number| keep(&numbered(number)));
                     assert_eq!(removed, before - model.len());
                 }
                 (1..500, Some(place)) => {

@@ -129,19 +129,19 @@ impl Swarms {
         expired
     }
 
-    /// Calls `visit` for each swarm of one part of the store, in no order; `part` goes from 0 to
-    /// [`Swarms::PARTS`]. Holds one lock while it does.
-    pub fn for_each_in(&self, part: usize, mut visit: impl FnMut(&InfoHash, Counts)) {
-        let shard = lock(&self.shards[part].shard);
-        for place in 0..shard.index.places() {
-            if let Some(entry) = shard.index.get(place) {
-                visit(&entry.info_hash, shard.counts(place));
+    /// Calls `visit` for each swarm of one part of the store, in no order: of `parts` parts, the one
+    /// numbered `part`, from 0. Holds one lock at a time while it does.
+    pub fn for_each_in(&self, part: u32, parts: u32, mut visit: impl FnMut(&InfoHash, Counts)) {
+        let cut = |part: u32| part as usize * SHARDS / parts.max(1) as usize;
+        for place in &self.shards[cut(part).min(SHARDS)..cut(part + 1).min(SHARDS)] {
+            let shard = lock(&place.shard);
+            for place in 0..shard.index.places() {
+                if let Some(entry) = shard.index.get(place) {
+                    visit(&entry.info_hash, shard.counts(place));
+                }
             }
         }
     }
-
-    /// Into how many parts [`Swarms::for_each_in`] divides the store.
-    pub const PARTS: usize = SHARDS;
 
     /// What the store holds. Locks each shard in turn: some ten microseconds in all.
     pub fn totals(&self) -> Totals {

@@ -62,6 +62,8 @@ pub struct Counters {
     pub not_stored: Counter,
     /// Datagrams that were no request by their form.
     pub malformed_datagrams: Counter,
+    /// HTTP requests that were answered with a status of 400 or more.
+    pub malformed_requests: Counter,
     /// UDP requests whose connection id was not valid.
     pub bad_connection_ids: Counter,
 }
@@ -87,6 +89,8 @@ pub struct Tally {
     pub not_stored: u64,
     /// Datagrams that were no request by their form.
     pub malformed_datagrams: u64,
+    /// HTTP requests that were answered with a status of 400 or more.
+    pub malformed_requests: u64,
     /// UDP requests whose connection id was not valid.
     pub bad_connection_ids: u64,
 }
@@ -102,6 +106,7 @@ impl Tally {
         to.iter_mut().zip(from).for_each(|(to, from)| *to += from.get());
         self.not_stored += counters.not_stored.get();
         self.malformed_datagrams += counters.malformed_datagrams.get();
+        self.malformed_requests += counters.malformed_requests.get();
         self.bad_connection_ids += counters.bad_connection_ids.get();
     }
 
