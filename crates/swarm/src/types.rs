@@ -28,6 +28,20 @@ pub struct Limits {
     pub completed_kept: Duration,
 }
 
+impl Default for Limits {
+    /// Room for ten million swarms and fifty million peers, which take about a gigabyte.
+    fn default() -> Self {
+        Self {
+            swarms_max: 10_000_000,
+            peers_max: 50_000_000,
+            peers_per_swarm_max: 1_000_000,
+            peers_per_address_max: 0,
+            peer_timeout: Duration::from_secs(45 * 60),
+            completed_kept: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
 impl Limits {
     /// What the tables of one family and role hold, each at a size that is rebuilt without a pause.
     pub const PEERS_PER_SWARM_MAX: u32 = CROWD_PEERS_MAX;
