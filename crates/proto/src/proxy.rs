@@ -139,3 +139,112 @@ fn v2_source(family: u8, addresses: &[u8]) -> Option<Source> {
     let address = SocketAddr::new(ip.to_canonical(), u16::from_be_bytes(port));
     Some(Source::Client(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: Result<Source, ProxyError>) {
+        let longer = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
+        let expected = expected.map(|source| Some(Header { bytes: bytes.len(), source }));
+        assert_eq!(parse(&longer), expected, "{}", bytes.escape_ascii());
+        if expected.is_ok() {
+            for length in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..length]), Ok(None), "its first {length} bytes");
+            }
+        }
+    }
+
+    fn client(address: &str) -> Result<Source, ProxyError> {
+        Ok(Source::Client(address.parse().unwrap()))
+    }
+
+    fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+        let length = (addresses.len() as u16).to_be_bytes();
+        [V2_START, &[command, family][..], &length, addresses].concat()
+    }
+
+    #[test]
+    fn version_1_is_read_and_every_prefix_is_incomplete() {
+        check(b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n", client("192.0.2.7:56324"));
+        check(b"PROXY TCP6 2001:db8::7 2001:db8::1 1 65535\r\n", client("[2001:db8::7]:1"));
+        check(b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n", client("192.0.2.7:1"));
+        check(b"PROXY UNKNOWN\r\n", Ok(Source::Unknown));
+        check(b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", Ok(Source::Unknown));
+    }
+
+    #[test]
+    fn malformed_version_1_is_refused() {
+        let lines: [&[u8]; 12] = [
+            b"PROXY \r\n",
+            b"PROXY TCP5 192.0.2.7 198.51.100.1 1 2\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2 3\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2 \r\n",
+            b"PROXY TCP4  192.0.2.7 198.51.100.1 1 2\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 +1 2\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1 65536\r\n",
+            b"PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
+            b"PROXY TCP6 192.0.2.7 198.51.100.1 1 2\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\n",
+            b"PROXY TCP4 \xff\r\n",
+        ];
+        for line in lines {
+            check(line, Err(ProxyError::Malformed));
+        }
+        check(b"PROXY\r\n", Err(ProxyError::NoHeader));
+        // 107 bytes without an end can have none.
+        let long = [b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat();
+        assert_eq!(parse(&long[..106]), Ok(None));
+        assert_eq!(parse(&long), Err(ProxyError::Malformed));
+    }
+
+    #[test]
+    fn version_2_is_read_and_every_prefix_is_incomplete() {
+        // 192.0.2.7:56324 to 198.51.100.1:443, by TCP and by UDP.
+        let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0xdc, 0x04, 0x01, 0xbb];
+        check(&v2(0x21, 0x11, &v4), client("192.0.2.7:56324"));
+        check(&v2(0x21, 0x12, &v4), client("192.0.2.7:56324"));
+        // The same, with a TLV of type 0x04 (NOOP) and 3 bytes after the addresses.
+        let with_tlv = [&v4[..], &[0x04, 0, 3, 1, 2, 3]].concat();
+        check(&v2(0x21, 0x11, &with_tlv), client("192.0.2.7:56324"));
+        // [2001:db8::7]:1 to [::1]:2.
+        let mut v6 = [0; 36];
+        v6[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+        (v6[15], v6[31], v6[33], v6[35]) = (7, 1, 1, 2);
+        check(&v2(0x21, 0x21, &v6), client("[2001:db8::7]:1"));
+        let mut mapped = v6;
+        mapped[..16].copy_from_slice(&Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped().octets());
+        check(&v2(0x21, 0x21, &mapped), client("192.0.2.7:1"));
+    }
+
+    #[test]
+    fn version_2_without_a_client_leaves_the_connections_own_address() {
+        check(&v2(0x20, 0x00, &[]), Ok(Source::Unknown));
+        check(&v2(0x20, 0x11, &[1; 5]), Ok(Source::Unknown));
+        check(&v2(0x21, 0x00, &[]), Ok(Source::Unknown));
+        check(&v2(0x21, 0x31, &[b'/'; 216]), Ok(Source::Unknown));
+    }
+
+    #[test]
+    fn malformed_version_2_is_refused() {
+        check(&v2(0x11, 0x11, &[0; 12]), Err(ProxyError::Malformed));
+        check(&v2(0x22, 0x11, &[0; 12]), Err(ProxyError::Malformed));
+        check(&v2(0x21, 0x11, &[0; 11]), Err(ProxyError::Malformed));
+        check(&v2(0x21, 0x21, &[0; 35]), Err(ProxyError::Malformed));
+        check(&v2(0x21, 0x41, &[0; 36]), Err(ProxyError::Malformed));
+        check(&v2(0x21, 0x11, &[0; HEADER_BYTES_MAX - 16]), client("0.0.0.0:0"));
+        check(&v2(0x21, 0x11, &[0; HEADER_BYTES_MAX - 15]), Err(ProxyError::TooLong));
+    }
+
+    #[test]
+    fn other_protocols_are_no_header() {
+        for bytes in [&b"GET / HTTP/1.1"[..], b"G", b"\r\n\r\nGET", b"\x16\x03\x01", b"PROXZ"] {
+            assert_eq!(parse(bytes), Err(ProxyError::NoHeader));
+        }
+        assert_eq!(parse(b""), Ok(None));
+    }
+}

@@ -277,6 +277,7 @@ fn limits(config: &Config, rules: &Rules) -> Result<Limits, ConfigError> {
     }
     Ok(Limits {
         swarms_max: values.swarms_max.to(),
+        peers_max: values.peers_max.to(),
         peers_per_swarm_max: values.peers_per_swarm_max.to(),
         peers_per_address_max: values.peers_per_address_max.to(),
         peer_timeout: Duration::from_secs(timeout_secs),
@@ -305,6 +306,7 @@ fn answers(config: &Config) -> Result<peerage_tracker::http::Settings, ConfigErr
         forwarded_header: (!header.is_empty()).then(|| header.clone()),
         trusted_proxies: values.trusted_proxies.0.clone(),
         external_ip: values.external_ip,
+        close_always: !values.keep_alive,
         scrape_interval_secs: (scrape_interval_secs > 0).then_some(scrape_interval_secs),
     })
 }

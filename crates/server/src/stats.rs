@@ -421,13 +421,11 @@ impl Workers {
     }
 
     fn streams(&self, family: Family) -> StreamStats {
-        let sum = |of: fn(&http::FamilyStatus) -> &Counter| {
-            self.http.iter().map(|status| of(status.of(family)).get()).sum()
-        };
+        let families = || self.http.iter().map(|status| status.of(family));
         StreamStats {
-            accepted: sum(|status| &status.accepted),
-            bytes_in: sum(|status| &status.bytes_in),
-            bytes_out: sum(|status| &status.bytes_out),
+            accepted: families().map(|status| status.accepted.get()).sum(),
+            bytes_in: families().map(|status| status.bytes_in.get()).sum(),
+            bytes_out: families().map(|status| status.bytes_out.get()).sum(),
         }
     }
 }

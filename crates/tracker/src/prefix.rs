@@ -40,7 +40,7 @@ impl Prefix {
 impl FromStr for Prefix {
     type Err = PrefixError;
 
-    /// Reads an address, with or without `/` and a number of bits. Bits after those are passed over.
+    /// Reads an address, with or without `/` and a number of bits. Bits after those do not count.
     fn from_str(text: &str) -> Result<Self, PrefixError> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),

@@ -355,3 +355,263 @@ fn read_length(value: &[u8]) -> Option<u64> {
     }
     (!value.is_empty()).then_some(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// Reads `head` and hands what it says to `look`.
+    #[track_caller]
+    fn check(head: &str, look: impl FnOnce(&Request<'_, '_>)) {
+        let mut slots = HeaderSlots::new();
+        match Request::parse(head.as_bytes(), &mut slots) {
+            Ok(request) => look(&request),
+            Err(error) => panic!("{error:?}: {head:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(head: &str, expected: HeadError) {
+        let mut slots = HeaderSlots::new();
+        let error = Request::parse(head.as_bytes(), &mut slots).err();
+        assert_eq!(error, Some(expected), "{head:?}");
+    }
+
+    fn with_headers(version: &str, headers: &[&str]) -> String {
+        format!("GET /announce {version}\r\nHost: x\r\n{}\r\n\r\n", headers.join("\r\n"))
+            .replace("\r\n\r\n\r\n", "\r\n\r\n")
+    }
+
+    /// What the clients send before and after their query.
+    const CLIENTS: [&str; 4] = [
+        "GET /announce?left=0 HTTP/1.1\r\nHost: t.example:6969\r\nUser-Agent: curl/7.81.0\r\n\
+         Accept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+        "GET /announce?left=0 HTTP/1.1\r\nHost: t.example\r\nUser-Agent: Transmission/4.0.5\r\n\
+         Accept: */*\r\nAccept-Encoding: deflate, gzip, br, zstd\r\n\r\n",
+        "GET /announce?left=0 HTTP/1.1\r\nUser-Agent: aria2/1.36.0\r\nAccept: */*\r\n\
+         Accept-Encoding: deflate, gzip\r\nHost: t.example:6969\r\nPragma: no-cache\r\n\
+         Cache-Control: no-cache\r\n\r\n",
+        "GET /announce?left=0 HTTP/1.1\r\nHost: t.example\r\nUser-Agent: uTorrent/355\r\n\
+         Accept-Encoding: gzip\r\nConnection: Close\r\n\r\n",
+    ];
+
+    #[test]
+    fn heads_of_real_clients_are_read() {
+        let connections =
+            [Connection::Close, Connection::KeepAlive, Connection::KeepAlive, Connection::Close];
+        for (head, connection) in CLIENTS.into_iter().zip(connections) {
+            check(head, |request| {
+                assert_eq!((request.method, request.version), (Method::Get, Version::Http11));
+                assert_eq!((request.path, request.query), ("/announce", &b"left=0"[..]));
+                assert_eq!((request.connection, request.encoding), (connection, Encoding::Gzip));
+                assert_eq!((request.body, request.websocket), (Body::None, false));
+            });
+        }
+    }
+
+    #[test]
+    fn every_strict_prefix_of_a_head_is_incomplete_and_refused() {
+        for head in CLIENTS {
+            let mut stepwise = HeadEnd::default();
+            for length in 0..head.len() {
+                let prefix = &head.as_bytes()[..length];
+                assert_eq!(HeadEnd::default().find(prefix), Ok(None));
+                assert_eq!(stepwise.find(prefix), Ok(None));
+                let mut slots = HeaderSlots::new();
+                let error = Request::parse(prefix, &mut slots).err();
+                assert_eq!(error, Some(HeadError::Malformed), "{prefix:?}");
+            }
+            let pipelined = format!("{head}{head}");
+            for _ in 0..2 {
+                assert_eq!(stepwise.find(pipelined.as_bytes()), Ok(Some(head.len())));
+            }
+        }
+    }
+
+    #[test]
+    fn end_is_found_with_and_without_cr_and_after_blank_lines() {
+        let cases = [
+            ("GET / HTTP/1.1\r\n\r\nrest", 18),
+            ("GET / HTTP/1.1\n\nrest", 16),
+            ("GET / HTTP/1.1\r\nA: b\n\r\n", 23),
+            ("GET / HTTP/1.1\nA: b\r\n\n", 22),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 22),
+            ("\n\nGET / HTTP/1.1\n\n", 18),
+        ];
+        for (bytes, end) in cases {
+            assert_eq!(HeadEnd::default().find(bytes.as_bytes()), Ok(Some(end)), "{bytes:?}");
+            check(&bytes[..end], |request| assert_eq!(request.path, "/"));
+            let mut stepwise = HeadEnd::default();
+            for length in 0..end {
+                assert_eq!(stepwise.find(&bytes.as_bytes()[..length]), Ok(None), "{bytes:?}");
+            }
+            assert_eq!(stepwise.find(bytes.as_bytes()), Ok(Some(end)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn head_without_end_is_refused_once_it_is_too_long() {
+        let target = [&b"GET /"[..], &[b'a'; HEAD_BYTES_MAX]].concat();
+        assert_eq!(HeadEnd::default().find(&target[..HEAD_BYTES_MAX - 1]), Ok(None));
+        let too_long = Err(HeadError::TargetTooLong);
+        assert_eq!(HeadEnd::default().find(&target[..HEAD_BYTES_MAX]), too_long);
+        assert_eq!(HeadEnd::default().find(&[&b"\r\n"[..], &target].concat()), too_long);
+        let headers =
+            [&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; HEAD_BYTES_MAX], b"\r\n\r\n"].concat();
+        assert_eq!(HeadEnd::default().find(&headers), Err(HeadError::HeadTooLong));
+        // The longest head that is read.
+        let mut longest = headers[..HEAD_BYTES_MAX - 4].to_vec();
+        longest.extend_from_slice(b"\r\n\r\n");
+        assert_eq!(HeadEnd::default().find(&longest), Ok(Some(HEAD_BYTES_MAX)));
+    }
+
+    #[test]
+    fn scrape_of_as_many_swarms_as_transmission_asks_for_fits() {
+        let hashes: Vec<_> = (0..60).map(|_| format!("info_hash={}", "%ab".repeat(20))).collect();
+        let head = CLIENTS[1].replace("left=0", &hashes.join("&"));
+        assert_eq!(HeadEnd::default().find(head.as_bytes()), Ok(Some(head.len())));
+        check(&head, |request| assert_eq!(super::super::scrape_hashes(request.query).count(), 60));
+    }
+
+    #[test]
+    fn connection_is_kept_by_version_and_header() {
+        use Connection::{Close, KeepAlive};
+        let cases: [(&str, &[&str], Connection); 12] = [
+            ("HTTP/1.1", &[], KeepAlive),
+            ("HTTP/1.0", &[], Close),
+            ("HTTP/1.1", &["Connection: close"], Close),
+            ("HTTP/1.1", &["connection:CLOSE"], Close),
+            ("HTTP/1.1", &["Connection: Keep-Alive"], KeepAlive),
+            ("HTTP/1.0", &["Connection: Keep-Alive"], KeepAlive),
+            ("HTTP/1.0", &["Connection: upgrade, keep-alive"], KeepAlive),
+            ("HTTP/1.1", &["Connection: TE , close"], Close),
+            ("HTTP/1.1", &["Connection: TE", "CONNECTION: close"], Close),
+            ("HTTP/1.0", &["Connection: keep-alive, close"], Close),
+            ("HTTP/1.1", &["Connection: closed"], KeepAlive),
+            ("HTTP/1.1", &["X-Connection: close", "Proxy-Connection: close"], KeepAlive),
+        ];
+        for (version, headers, connection) in cases {
+            let head = with_headers(version, headers);
+            check(&head, |request| assert_eq!(request.connection, connection, "{head}"));
+        }
+    }
+
+    #[test]
+    fn gzip_is_taken_unless_its_weight_is_zero() {
+        let cases = [
+            ("gzip", Encoding::Gzip),
+            ("deflate, GZIP;q=0.5", Encoding::Gzip),
+            ("x-gzip", Encoding::Gzip),
+            ("gzip;q=0", Encoding::Identity),
+            ("gzip; q=0.000", Encoding::Identity),
+            ("identity, br", Encoding::Identity),
+            ("gzipped", Encoding::Identity),
+            ("*", Encoding::Identity),
+            ("", Encoding::Identity),
+        ];
+        for (value, encoding) in cases {
+            let head = with_headers("HTTP/1.1", &[&format!("accept-encoding: {value}")]);
+            check(&head, |request| assert_eq!(request.encoding, encoding, "{value}"));
+        }
+    }
+
+    #[test]
+    fn body_is_told_by_one_length_or_by_a_coding_never_by_both() {
+        let cases: [(&[&str], Result<Body, HeadError>); 9] = [
+            (&["Content-Length: 0"], Ok(Body::None)),
+            (&["Content-Length: 17"], Ok(Body::Bytes(17))),
+            (&["Content-Length: 17", "content-length: 17"], Ok(Body::Bytes(17))),
+            (&["Transfer-Encoding: chunked"], Ok(Body::Coded)),
+            (&["Content-Length: 17", "Content-Length: 18"], Err(HeadError::BodyLength)),
+            (&["Content-Length: 17, 17"], Err(HeadError::BodyLength)),
+            (&["Content-Length: -1"], Err(HeadError::BodyLength)),
+            (&["Content-Length: 18446744073709551616"], Err(HeadError::BodyLength)),
+            (&["Content-Length: 0", "Transfer-Encoding: chunked"], Err(HeadError::BodyLength)),
+        ];
+        for (headers, expected) in cases {
+            let head = with_headers("HTTP/1.1", headers);
+            match expected {
+                Ok(body) => check(&head, |request| assert_eq!(request.body, body)),
+                Err(error) => check_refused(&head, error),
+            }
+        }
+    }
+
+    #[test]
+    fn targets_are_split_in_both_forms() {
+        let cases: [(&str, &str, &str); 12] = [
+            ("/announce", "/announce", ""),
+            ("/announce?", "/announce", ""),
+            ("/announce?a=b?c", "/announce", "a=b?c"),
+            ("/announce?a#b?c", "/announce", "a"),
+            ("/a%2Fb?c", "/a%2Fb", "c"),
+            ("http://t.example:6969/announce?a=b", "/announce", "a=b"),
+            ("HTTP://t.example/announce", "/announce", ""),
+            ("https://t.example?a=b", "/", "a=b"),
+            ("http://t.example", "/", ""),
+            ("ftp://t.example/announce", "ftp://t.example/announce", ""),
+            ("/http://t.example/announce", "/http://t.example/announce", ""),
+            ("*", "*", ""),
+        ];
+        for (target, path, query) in cases {
+            check(&format!("HEAD {target} HTTP/1.0\r\n\r\n"), |request| {
+                assert_eq!((request.path, request.query), (path, query.as_bytes()), "{target}");
+                assert_eq!((request.method, request.version), (Method::Head, Version::Http10));
+            });
+        }
+    }
+
+    #[test]
+    fn all_values_of_a_header_are_found_by_a_name_in_any_case() {
+        let head = with_headers("HTTP/1.1", &["X-Fwd: a", "x-fwd:b", "X-Fwd-By: c", "X-FWD: d "]);
+        check(&head, |request| {
+            let values: Vec<_> = request.header("x-Fwd").collect();
+            assert_eq!(values, [b"a", b"b", b"d"]);
+            assert_eq!(request.header("missing").count(), 0);
+        });
+    }
+
+    #[test]
+    fn only_websocket_upgrades_are_told() {
+        let upgrade = |value| with_headers("HTTP/1.1", &["Connection: Upgrade", value]);
+        check(&upgrade("Upgrade: WebSocket"), |request| assert!(request.websocket));
+        check(&upgrade("Upgrade: h2c"), |request| assert!(!request.websocket));
+    }
+
+    #[test]
+    fn malformed_heads_are_refused_with_their_status() {
+        let many = "A: b\r\n".repeat(HEADERS_MAX + 1);
+        let many = format!("GET / HTTP/1.1\r\n{many}\r\n");
+        let cases: [(&str, HeadError, u16); 16] = [
+            ("", HeadError::Malformed, 400),
+            ("\r\n\r\n", HeadError::Malformed, 400),
+            ("GET /announce\r\n\r\n", HeadError::Malformed, 400),
+            ("GET  / HTTP/1.1\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/1.1\r\nA b\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/1.1\r\nA : b\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", HeadError::Malformed, 400),
+            ("GET /\x7f HTTP/1.1\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/1.1\r\n\r\nrest", HeadError::Malformed, 400),
+            ("GET / FTP/1.1\r\n\r\n", HeadError::Malformed, 400),
+            ("\x16\x03\x01\x02\r\n\r\n", HeadError::Malformed, 400),
+            ("GET / HTTP/2.0\r\n\r\n", HeadError::Version, 505),
+            ("GET / HTTP/1.2\r\n\r\n", HeadError::Version, 505),
+            ("PRI * HTTP/2.0\r\n\r\n", HeadError::Version, 505),
+            (&many, HeadError::TooManyHeaders, 431),
+        ];
+        for (head, error, code) in cases {
+            check_refused(head, error);
+            assert_eq!(error.status().code(), code);
+        }
+        assert_eq!(HeadError::TargetTooLong.status().code(), 414);
+        assert_eq!(HeadError::HeadTooLong.status().code(), 431);
+        assert!(HeadError::TargetTooLong.text().contains("Request-URI Too Long"));
+        let most = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX));
+        check(&most, |request| assert_eq!(request.header("a").count(), HEADERS_MAX));
+    }
+}

@@ -347,3 +347,291 @@ const HEX: [u8; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// The info_hash of the requests below, plain and escaped.
+    const HASH: InfoHash = InfoHash(
+        *b"\x12\x34\x56\x78\x9a\xbc\xde\xf1\x23\x45\x67\x89\xab\xcd\xef\x12\x34\x56\x78\x9a",
+    );
+    const ESCAPED: &str = "%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A";
+    const PEER_ID: &str = "-TR3000-abcdefghijkl";
+
+    fn query(extra: &str) -> String {
+        format!("info_hash={ESCAPED}&peer_id={PEER_ID}&port=6881&left=1000{extra}")
+    }
+
+    #[track_caller]
+    fn parse(query: &str) -> AnnounceQuery<'_> {
+        AnnounceQuery::parse(query.as_bytes()).unwrap_or_else(|error| panic!("{error:?}: {query}"))
+    }
+
+    #[test]
+    fn query_as_in_bep_3_is_read() {
+        let query = query("&uploaded=3&downloaded=2&event=started&numwant=30&compact=1");
+        assert_eq!(
+            parse(&query),
+            AnnounceQuery {
+                info_hash: HASH,
+                peer_id: PeerId(*b"-TR3000-abcdefghijkl"),
+                port: 6881,
+                uploaded: 3,
+                downloaded: 2,
+                left: Some(1000),
+                event: Event::Started,
+                numwant: Some(30),
+                form: Form::Compact,
+                ip: None,
+                ipv4: None,
+                ipv6: None,
+            }
+        );
+    }
+
+    /// What each client sends, by its source, with values that are easy to tell apart.
+    #[test]
+    fn queries_of_real_clients_are_read() {
+        let lower = "%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a";
+        let all = "%12%34%56%78%9A%BC%DE%F1%23%45%67%89%AB%CD%EF%12%34%56%78%9A";
+        let clients = [
+            format!(
+                "info_hash={lower}&peer_id=-LT20B0-!a(b)c*d~e.f&port=6881&uploaded=0&downloaded=0\
+                 &left=1000&corrupt=0&key=0A1B2C3D&event=started&numwant=200&compact=1&no_peer_id=1\
+                 &supportcrypto=1&redundant=0&ipv4=192.0.2.1&ipv6=2001%3adb8%3a%3a1"
+            ),
+            format!(
+                "info_hash={ESCAPED}&peer_id={PEER_ID}&port=6881&uploaded=0&downloaded=0&left=1000\
+                 &numwant=200&key=1A2B3C4D&compact=1&supportcrypto=1&event=started&ipv6=2001:db8::1"
+            ),
+            format!(
+                "compact=1&downloaded=0&event=started&info_hash={all}&ip=192.0.2.1&ipv4=192.0.2.1\
+                 &key=-1234567&left=1000&numwant=200&peer_id=-GT0003-%00%01%02%ff%fe%fdabcdef\
+                 &port=6881&supportcrypto=1&uploaded=0"
+            ),
+            format!(
+                "info_hash={all}&peer_id={PEER_ID}&compact=1&key=0a1b2c3d&numwant=200&port=6881\
+                 &uploaded=0&downloaded=0&left=1000&event=started"
+            ),
+            format!(
+                "info_hash={ESCAPED}&peer_id=A2-1-36-0-%20%2B%25%26%3D%23%3F%C3%A4%00&uploaded=0\
+                 &downloaded=0&left=1000&compact=1&key=%00%ff%26%3d%25%23%3f%2b&numwant=200\
+                 &no_peer_id=1&port=6881&event=started&supportcrypto=1"
+            ),
+            format!(
+                "info_hash={lower}&peer_id=-UT355W-%00%01%02abcdefghi&port=6881&uploaded=0\
+                 &downloaded=0&left=1000&corrupt=0&key=ABCDEF01&event=started&numwant=200&compact=1\
+                 &no_peer_id=1&ipv6=fe80%3a%3a1"
+            ),
+            format!(
+                "numwant=200&uploaded=0&downloaded=0&left=1000&event=started&compact=1\
+                 &info_hash={all}&peer_id=-WW0200-0123456789ab&port=6881"
+            ),
+        ];
+        for client in &clients {
+            let query = parse(client);
+            assert_eq!(query.info_hash, HASH, "{client}");
+            assert_eq!((query.port, query.left), (6881, Some(1000)), "{client}");
+            assert_eq!((query.uploaded, query.downloaded), (0, 0), "{client}");
+            assert_eq!((query.event, query.numwant), (Event::Started, Some(200)), "{client}");
+            assert_eq!(query.form, Form::Compact, "{client}");
+        }
+        assert_eq!(&parse(&clients[4]).peer_id.0, b"A2-1-36-0- +%&=#?\xc3\xa4\0");
+    }
+
+    #[test]
+    fn malformed_queries_are_refused_with_their_reason() {
+        use QueryError as E;
+        let peer = format!("peer_id={PEER_ID}&port=1");
+        let hash = format!("info_hash={ESCAPED}&port=1");
+        let cases: Vec<(String, QueryError)> = [
+            (String::new(), E::InfoHashMissing),
+            (peer.clone(), E::InfoHashMissing),
+            (format!("Info_Hash={ESCAPED}&{peer}"), E::InfoHashMissing),
+            (format!("sha_ih={ESCAPED}&{peer}"), E::InfoHashMissing),
+            (format!("info_hash&{peer}"), E::InfoHashLength),
+            (format!("info_hash=&{peer}"), E::InfoHashLength),
+            (format!("info_hash=1234567890123456789&{peer}"), E::InfoHashLength),
+            (format!("info_hash=123456789012345678901&{peer}"), E::InfoHashLength),
+            (format!("info_hash={}&{peer}", "%ab".repeat(32)), E::InfoHashLength),
+            (format!("info_hash={}&{peer}", "ab".repeat(20)), E::InfoHashLength),
+            (format!("info_hash=%zz234567890123456789&{peer}"), E::InfoHashEscape),
+            (format!("info_hash=1234567890123456789%&{peer}"), E::InfoHashEscape),
+            (format!("info_hash=1234567890123456789%4&{peer}"), E::InfoHashEscape),
+            (format!("info_hash=%%1234567890123456789&{peer}"), E::InfoHashEscape),
+            (format!("info_hash=%+1234567890123456789&{peer}"), E::InfoHashEscape),
+            (format!("info_hash=\u{e4}123456789012345678&{peer}"), E::InfoHashRaw),
+            (format!("info_hash=\x001234567890123456789&{peer}"), E::InfoHashRaw),
+            (format!("info_hash= 1234567890123456789&{peer}"), E::InfoHashRaw),
+            (format!("info_hash=\x7f1234567890123456789&{peer}"), E::InfoHashRaw),
+            (format!("info_hash={ESCAPED}&info_hash={ESCAPED}&{peer}"), E::InfoHashDoubled),
+            (format!("info_hash={ESCAPED}&info_hash=&{peer}"), E::InfoHashDoubled),
+            (hash.clone(), E::PeerIdMissing),
+            (format!("{hash}&peer_id="), E::PeerIdLength),
+            (format!("{hash}&peer_id={PEER_ID}1"), E::PeerIdLength),
+            (format!("{hash}&peer_id=-TR3000-abcdefghijk"), E::PeerIdLength),
+            (format!("{hash}&peer_id=-TR3000-abcdefghijk%g0"), E::PeerIdEscape),
+            (format!("{hash}&peer_id=\u{e4}TR3000-abcdefghijk"), E::PeerIdRaw),
+            (query("&port=65536"), E::Port),
+            (query("&port=-1"), E::Port),
+            (query("&port=+1"), E::Port),
+            (query("&port=http"), E::Port),
+            (query("&port=99999999999999999999999999999999"), E::Port),
+            (query("&left=-1"), E::Left),
+            (query("&left=null"), E::Left),
+            (query("&left=1e3"), E::Left),
+            (query("&left=0x10"), E::Left),
+            (query("&left=18446744073709551616"), E::Left),
+            (query("&uploaded=-5"), E::Uploaded),
+            (query("&downloaded=1.5"), E::Downloaded),
+        ]
+        .into();
+        for (query, error) in cases {
+            assert_eq!(AnnounceQuery::parse(query.as_bytes()), Err(error), "{query}");
+        }
+    }
+
+    #[test]
+    fn every_error_says_what_is_wrong_in_words_of_its_own() {
+        for (index, error) in QueryError::ALL.into_iter().enumerate() {
+            assert!(error.text().is_ascii());
+            assert!(QueryError::ALL[..index].iter().all(|other| other.text() != error.text()));
+        }
+    }
+
+    #[test]
+    fn same_bytes_are_read_however_they_are_escaped() {
+        let plain = *b"abcdefghij/:@!*'();$";
+        let mut all_escaped = String::new();
+        for (index, byte) in plain.iter().enumerate() {
+            match index % 2 {
+                0 => all_escaped += &format!("%{byte:02x}"),
+                _ => all_escaped += &format!("%{byte:02X}"),
+            }
+        }
+        for value in ["abcdefghij/:@!*'();$", all_escaped.as_str(), "abcdefghij%2f:%40!*'();$"] {
+            let query = format!("info_hash={value}&peer_id={PEER_ID}");
+            assert_eq!(parse(&query).info_hash.0, plain, "{value}");
+        }
+    }
+
+    #[test]
+    fn plus_is_a_plus_and_only_an_escape_is_a_space() {
+        let query = format!("info_hash=+%2B%2b%2012345678901234=6&peer_id={PEER_ID}");
+        assert_eq!(&parse(&query).info_hash.0, b"+++ 12345678901234=6");
+    }
+
+    #[test]
+    fn numbers_have_a_defined_outcome_each() {
+        let numwant = |value: &str| parse(&query(&format!("&numwant={value}"))).numwant;
+        let cases = [
+            ("", None),
+            ("-1", None),
+            ("many", None),
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("007", Some(7)),
+            ("%35%30", Some(50)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", Some(u32::MAX)),
+            ("99999999999999999999999999", Some(u32::MAX)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(numwant(value), expected, "{value}");
+        }
+        let left = |value: &str| parse(&query(&format!("&left={value}"))).left;
+        let cases = [
+            ("", None),
+            ("0", Some(0)),
+            ("4294967296", Some(1 << 32)),
+            ("9223372036854775807", Some(i64::MAX as u64)),
+            ("18446744073709551615", Some(u64::MAX)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(left(value), expected, "{value}");
+        }
+        let bare = format!("info_hash={ESCAPED}&peer_id={PEER_ID}");
+        let bare = parse(&bare);
+        assert_eq!((bare.port, bare.left, bare.numwant), (0, None, None));
+        assert_eq!(parse(&query("&port=0")).port, 0);
+        assert_eq!(parse(&query("&port=")).port, 0);
+        assert_eq!(parse(&query("&port=65535")).port, 65535);
+    }
+
+    #[test]
+    fn last_of_a_doubled_parameter_counts() {
+        let query =
+            query("&port=1&left=0&event=started&event=stopped&peer_id=-XX0000-abcdefghijkl");
+        let query = parse(&query);
+        assert_eq!((query.port, query.left, query.event), (1, Some(0), Event::Stopped));
+        assert_eq!(&query.peer_id.0, b"-XX0000-abcdefghijkl");
+    }
+
+    #[test]
+    fn events_and_forms_are_told_apart() {
+        let events = [
+            ("started", Event::Started),
+            ("completed", Event::Completed),
+            ("stopped", Event::Stopped),
+            ("paused", Event::Paused),
+            ("st%6Fpped", Event::Stopped),
+            ("", Event::None),
+            ("update", Event::None),
+            ("STARTED", Event::None),
+            ("startedx", Event::None),
+            ("completedx", Event::None),
+            ("%zz", Event::None),
+        ];
+        for (value, event) in events {
+            assert_eq!(parse(&query(&format!("&event={value}"))).event, event, "{value}");
+        }
+        let forms = [
+            ("", Form::Compact),
+            ("&compact=1", Form::Compact),
+            ("&compact=", Form::Compact),
+            ("&compact=yes&no_peer_id=1", Form::Compact),
+            ("&compact=0", Form::Dictionary),
+            ("&compact=0&no_peer_id=0", Form::Dictionary),
+            ("&compact=0&no_peer_id", Form::Dictionary),
+            ("&compact=0&no_peer_id=1", Form::DictionaryWithoutPeerId),
+        ];
+        for (extra, form) in forms {
+            assert_eq!(parse(&query(extra)).form, form, "{extra}");
+        }
+    }
+
+    #[test]
+    fn claimed_addresses_are_kept_as_sent() {
+        let query = query("&ip=tracker.example&ipv4=1.2.3.4&ipv6=%5B::1%5D");
+        let query = parse(&query);
+        assert_eq!(query.ip, Some(&b"tracker.example"[..]));
+        assert_eq!(query.ipv4, Some(&b"1.2.3.4"[..]));
+        assert_eq!(query.ipv6, Some(&b"%5B::1%5D"[..]));
+    }
+
+    #[test]
+    fn unknown_and_empty_parameters_are_passed_over() {
+        let query = query("&&=&=x&a&a=b=c&key=%zz&trackerid=\u{e4}&");
+        assert_eq!(parse(&query).info_hash, HASH);
+    }
+
+    #[test]
+    fn scrape_hashes_come_in_the_order_asked_repeats_included() {
+        let query = format!(
+            "info_hash={ESCAPED}&x=1&info_hash=abcdefghijklmnopqrst&info_hash={ESCAPED}\
+             &info_hash=short&info_hash=%g&info_hash=abcdefghijklmnopqrst"
+        );
+        let letters = InfoHash(*b"abcdefghijklmnopqrst");
+        let hashes: Vec<_> = scrape_hashes(query.as_bytes()).collect();
+        let short = Err(QueryError::InfoHashLength);
+        let escape = Err(QueryError::InfoHashEscape);
+        assert_eq!(hashes, [Ok(HASH), Ok(letters), Ok(HASH), short, escape, Ok(letters)]);
+        assert_eq!(scrape_hashes(b"").count(), 0);
+        assert_eq!(scrape_hashes(b"peer_id=x&hash=y").count(), 0);
+    }
+}

@@ -225,3 +225,164 @@ impl<'a> FailureReply<'a> {
         dict.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::bencode::tests::Value;
+
+    // 192.0.2.1:6881, 192.0.2.2:80 and [2001:db8::1]:6882.
+    const V4: [[u8; 6]; 2] = [[192, 0, 2, 1, 0x1a, 0xe1], [192, 0, 2, 2, 0, 80]];
+    const V6: [[u8; 18]; 1] =
+        [[0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe2]];
+    const IDS_V4: [PeerId; 2] =
+        [PeerId(*b"-XX0001-aaaaaaaaaaaa"), PeerId(*b"-XX0001-bbbbbbbbbbbb")];
+    const IDS_V6: [PeerId; 1] = [PeerId(*b"-XX0001-cccccccccccc")];
+
+    const REPLY: AnnounceReply<'_> = AnnounceReply {
+        seeders: 5,
+        leechers: 0,
+        completed: 4_294_967_295,
+        interval_secs: 1800,
+        min_interval_secs: 240,
+        external_ip: None,
+        warning: None,
+        peers: PeerList { v4: &V4, v6: &V6, ids_v4: &IDS_V4, ids_v6: &IDS_V6 },
+    };
+
+    #[track_caller]
+    fn check(reply: &AnnounceReply<'_>, form: Form, expected: &str) {
+        let mut out = Vec::new();
+        reply.write(form, &mut out);
+        Value::read(&out);
+        let text: String = out.iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn compact_reply_is_exact_to_the_byte() {
+        check(
+            &REPLY,
+            Form::Compact,
+            "d8:completei5e10:downloadedi4294967295e10:incompletei0e8:intervali1800e\
+             12:min intervali240e5:peers12:\\xc0\\x00\\x02\\x01\\x1a\\xe1\\xc0\\x00\\x02\\x02\\x00P\
+             6:peers618: \\x01\\r\\xb8\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\
+             \\x1a\\xe2e",
+        );
+    }
+
+    #[test]
+    fn peers_are_there_though_there_are_none() {
+        let reply = AnnounceReply { peers: PeerList::default(), ..REPLY };
+        let head = "d8:completei5e10:downloadedi4294967295e10:incompletei0e8:intervali1800e\
+                    12:min intervali240e5:peers";
+        for (form, peers) in [
+            (Form::Compact, "0:e"),
+            (Form::Dictionary, "lee"),
+            (Form::DictionaryWithoutPeerId, "lee"),
+        ] {
+            check(&reply, form, &[head, peers].concat());
+        }
+    }
+
+    #[test]
+    fn dictionary_form_mixes_families_in_one_list() {
+        let head = "d8:completei5e10:downloadedi4294967295e10:incompletei0e8:intervali1800e\
+                    12:min intervali240e5:peersl";
+        let with_ids = "d2:ip9:192.0.2.17:peer id20:-XX0001-aaaaaaaaaaaa4:porti6881ee\
+                        d2:ip9:192.0.2.27:peer id20:-XX0001-bbbbbbbbbbbb4:porti80ee\
+                        d2:ip11:2001:db8::17:peer id20:-XX0001-cccccccccccc4:porti6882eeee";
+        check(&REPLY, Form::Dictionary, &[head, with_ids].concat());
+        let without = "d2:ip9:192.0.2.14:porti6881eed2:ip9:192.0.2.24:porti80ee\
+                       d2:ip11:2001:db8::14:porti6882eeee";
+        check(&REPLY, Form::DictionaryWithoutPeerId, &[head, without].concat());
+        // A store that keeps no ids.
+        let peers = PeerList { ids_v4: &[], ids_v6: &[], ..REPLY.peers };
+        check(&AnnounceReply { peers, ..REPLY }, Form::Dictionary, &[head, without].concat());
+    }
+
+    #[test]
+    fn longest_address_is_written_whole() {
+        let ip: Ipv6Addr = "2001:1db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        let mut peer = [0xff; 18];
+        peer[..16].copy_from_slice(&ip.octets());
+        let mapped = Ipv4Addr::new(255, 255, 255, 255).to_ipv6_mapped();
+        let mut mapped_peer = [0xff; 18];
+        mapped_peer[..16].copy_from_slice(&mapped.octets());
+        let v6 = [peer, mapped_peer];
+        let peers = PeerList { v6: &v6, ..PeerList::default() };
+        let mut out = Vec::new();
+        AnnounceReply { peers, ..REPLY }.write(Form::Dictionary, &mut out);
+        let reply = Value::read(&out);
+        let Value::List(list) = reply.at(b"peers") else { panic!("a list") };
+        let ips: Vec<_> = list.iter().map(|peer| peer.at(b"ip").clone()).collect();
+        let text = |text: &str| Value::Bytes(text.into());
+        assert_eq!(
+            ips,
+            [text("2001:1db8:ffff:ffff:ffff:ffff:ffff:ffff"), text("::ffff:255.255.255.255")]
+        );
+    }
+
+    #[test]
+    fn external_ip_and_warning_are_in_their_places() {
+        let mut reply = AnnounceReply {
+            external_ip: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))),
+            warning: Some("full"),
+            ..REPLY
+        };
+        for (ip, octets) in [
+            (reply.external_ip, &[203, 0, 113, 7][..]),
+            (Some(IpAddr::V6(Ipv6Addr::LOCALHOST)), &Ipv6Addr::LOCALHOST.octets()),
+        ] {
+            reply.external_ip = ip;
+            let mut out = Vec::new();
+            reply.write(Form::Compact, &mut out);
+            let value = Value::read(&out);
+            assert_eq!(value.at(b"external ip"), &Value::Bytes(octets.into()));
+            assert_eq!(value.at(b"warning message"), &Value::Bytes(b"full".into()));
+        }
+    }
+
+    #[test]
+    fn scrape_reply_is_that_of_bep_48_with_downloaders_of_bep_21() {
+        let mut out = Vec::new();
+        let mut files = ScrapeReply::open(&mut out);
+        let counts = ScrapeCounts { seeders: 5, leechers: 10, paused: 4, completed: 50 };
+        files.swarm(&InfoHash(*b"aaaaaaaaaaaaaaaaaaaa"), counts);
+        files.swarm(&InfoHash(*b"bbbbbbbbbbbbbbbbbbbb"), ScrapeCounts::default());
+        files.close(Some(1800));
+        Value::read(&out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e11:downloadersi6e\
+             10:incompletei10ee20:bbbbbbbbbbbbbbbbbbbbd8:completei0e10:downloadedi0e\
+             11:downloadersi0e10:incompletei0eee5:flagsd20:min_request_intervali1800eee"
+        );
+        let mut out = Vec::new();
+        ScrapeReply::open(&mut out).close(None);
+        assert_eq!(out, b"d5:filesdee");
+    }
+
+    #[test]
+    fn failure_says_why_and_when_to_come_back() {
+        let check = |reply: FailureReply<'_>, expected: &str| {
+            let mut out = Vec::new();
+            reply.write(&mut out);
+            Value::read(&out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        let bare = FailureReply::new("no");
+        check(bare, "d14:failure reason2:noe");
+        let full = FailureReply {
+            interval_secs: Some(1800),
+            min_interval_secs: Some(60),
+            retry_in: Some(RetryIn::Minutes(30)),
+            ..bare
+        };
+        check(full, "d14:failure reason2:no8:intervali1800e12:min intervali60e8:retry ini30ee");
+        let never = FailureReply { retry_in: Some(RetryIn::Never), ..bare };
+        check(never, "d14:failure reason2:no8:retry in5:nevere");
+    }
+}

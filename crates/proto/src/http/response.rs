@@ -200,3 +200,124 @@ pub fn write_chunk(out: &mut Vec<u8>, piece: &[u8]) {
     out.extend_from_slice(piece);
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use core::iter::repeat_n;
+
+    use super::*;
+
+    const OK: Head = Head {
+        status: Status::Ok,
+        method: Method::Get,
+        version: Version::Http11,
+        connection: Connection::KeepAlive,
+    };
+
+    fn reply(head: &Head, body: &str) -> String {
+        let mut out = b"before".to_vec();
+        write_reply(&mut out, head, |out| out.extend_from_slice(body.as_bytes()));
+        String::from_utf8(out.split_off(6)).unwrap()
+    }
+
+    #[test]
+    fn length_is_right_at_every_number_of_digits() {
+        for length in [0, 1, 9, 10, 99, 100, 101, 999, 1000, 9999, 10_000, 123_456] {
+            let body: String = repeat_n('x', length).collect();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
+            assert_eq!(reply(&OK, &body), format!("{head}Content-Length: {length}\r\n\r\n{body}"));
+        }
+    }
+
+    #[test]
+    fn connection_is_named_where_the_version_does_not_say_it() {
+        use Connection::{Close, KeepAlive};
+        use Version::{Http10, Http11};
+        let cases = [
+            (Http10, Close, None),
+            (Http10, KeepAlive, Some("\r\nConnection: keep-alive\r\n")),
+            (Http11, Close, Some("\r\nConnection: close\r\n")),
+            (Http11, KeepAlive, None),
+        ];
+        for (version, connection, line) in cases {
+            let reply = reply(&Head { version, connection, ..OK }, "body");
+            assert_eq!(reply.contains("Connection"), line.is_some());
+            assert!(line.is_none_or(|line| reply.contains(line)), "{reply}");
+        }
+    }
+
+    #[test]
+    fn head_gets_the_head_of_a_get_and_no_body() {
+        for length in [7, 700, 7000] {
+            let body: String = repeat_n('x', length).collect();
+            let get = reply(&OK, &body);
+            let head = reply(&Head { method: Method::Head, ..OK }, &body);
+            assert_eq!(get, head + &body);
+        }
+    }
+
+    #[test]
+    fn errors_close_and_say_what_may_be_asked() {
+        let mut out = Vec::new();
+        write_error(&mut out, Status::MethodNotAllowed, "no");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Type: text/plain\r\n\
+             Connection: close\r\nContent-Length: 3\r\n\r\nno\n"
+        );
+    }
+
+    #[test]
+    fn status_lines_tell_their_code() {
+        use Status as S;
+        for status in [
+            S::Ok,
+            S::BadRequest,
+            S::Forbidden,
+            S::NotFound,
+            S::MethodNotAllowed,
+            S::RequestTimeout,
+            S::ContentTooLarge,
+            S::UriTooLong,
+            S::HeaderFieldsTooLarge,
+            S::InternalServerError,
+            S::ServiceUnavailable,
+            S::VersionNotSupported,
+        ] {
+            let start = format!("HTTP/1.1 {} ", status.code());
+            assert!(status.lines().starts_with(start.as_bytes()));
+            assert!(status.lines().ends_with(b"\r\n"));
+        }
+    }
+
+    #[test]
+    fn streams_say_their_coding_and_framing() {
+        let mut out = Vec::new();
+        write_stream_head(&mut out, &OK, Encoding::Gzip, Framing::Chunked);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        );
+        let mut out = Vec::new();
+        let old = Head { version: Version::Http10, connection: Connection::Close, ..OK };
+        write_stream_head(&mut out, &old, Encoding::Identity, Framing::UntilClose);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n");
+    }
+
+    #[test]
+    fn chunks_tell_their_length_in_hex() {
+        for (length, digits) in [(1, "1"), (15, "f"), (16, "10"), (255, "ff"), (65_536, "10000")] {
+            let piece: Vec<u8> = repeat_n(b'x', length).collect();
+            let mut out = Vec::new();
+            write_chunk(&mut out, &piece);
+            let expected = [digits.as_bytes(), b"\r\n", &piece, b"\r\n"].concat();
+            assert_eq!(out, expected);
+        }
+        let mut out = Vec::new();
+        write_chunk(&mut out, b"");
+        assert_eq!(out, b"");
+    }
+}

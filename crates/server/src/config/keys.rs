@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use peerage_proto::http::HEAD_BYTES_MAX;
-use peerage_tracker::Prefix;
+use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
     Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
@@ -134,6 +134,9 @@ const ANY_V6: BindAddress = BindAddress { ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
 /// What the parser of heads takes at most.
 const HEAD_BYTES: u64 = HEAD_BYTES_MAX as u64;
 
+/// What the store takes at most.
+const PEERS_PER_SWARM: i64 = Limits::PEERS_PER_SWARM_MAX as i64;
+
 /// The machine itself.
 fn loopback() -> Vec<Prefix> {
     ["127.0.0.0/8", "::1/128"].map(|prefix| prefix.parse().expect("it is one")).into()
@@ -194,8 +197,10 @@ config! {
     swarm: Swarm {
         /// Most swarms. One more is answered as if nobody were there.
         [Restart] swarms_max: Whole<1, 1_000_000_000> = Whole(10_000_000);
+        /// Most peers over all swarms. One more is answered but not stored.
+        [Restart] peers_max: Whole<1, 10_000_000_000> = Whole(50_000_000);
         /// Most peers of one swarm. One more is answered but not stored.
-        [Restart] peers_per_swarm_max: Whole<1, 16_000_000> = Whole(4_000_000);
+        [Restart] peers_per_swarm_max: Whole<1, PEERS_PER_SWARM> = Whole(1_000_000);
         /// Most peers of one address (of one /64 in IPv6) over all swarms. One more is refused. 0
         /// for no bound.
         [Restart] peers_per_address_max: Whole<0, 1_000_000_000> = Whole(0);

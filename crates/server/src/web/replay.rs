@@ -111,14 +111,8 @@ mod tests {
     use super::*;
 
     fn respond(handled: Handled, reply: &[u8]) -> Option<Response<Body>> {
-        let limits = Limits {
-            swarms_max: 1,
-            peers_per_swarm_max: 1,
-            peers_per_address_max: 0,
-            peer_timeout: std::time::Duration::from_secs(60),
-            completed_kept: std::time::Duration::ZERO,
-        };
-        let tracker = Tracker::new([0; 16], limits, PeerIds::Dropped, Rules::default());
+        let (limits, rules) = (Limits::default(), Rules::default());
+        let tracker = Tracker::new([0; 16], limits, PeerIds::Dropped, rules);
         response(&Arc::new(tracker), &Settings::default(), handled, reply.to_vec())
     }
 
