@@ -12,10 +12,12 @@ use peerage_proto::{InfoHash, PeerId};
 use crate::arena::Arena;
 use crate::big::{Big, BigSlot, Found};
 use crate::context::Context;
+use crate::draw::Random;
 use crate::entry::{Block, Body};
 use crate::few::{FAMILY_PEERS_MAX, Few, FewMut, FewSlot, Head};
 use crate::index::Index;
-use crate::slot::{Slot, Slot4, Slot6, State};
+use crate::prefetch::prefetch;
+use crate::slot::{HashKey, Slot, Slot4, Slot6, State};
 use crate::{Counts, Peers, Role};
 
 /// Peers by family and role.
@@ -42,6 +44,13 @@ pub(crate) trait PeerSlot: FewSlot + BigSlot {
 
 /// A swarm, an address, a port.
 pub(crate) type IdKey = (InfoHash, [u8; 18]);
+
+/// What is known of an announce before it is answered.
+pub(crate) struct Look {
+    pub(crate) role: Role,
+    pub(crate) starts: [Random; 2],
+    pub(crate) want: usize,
+}
 
 #[derive(Default)]
 pub(crate) struct Shard {
@@ -234,6 +243,23 @@ impl Shard {
         match self.index.entry(place).body() {
             Body::Big(number) => Some(self.big(number)),
             _ => None,
+        }
+    }
+
+    /// Starts to fetch what an announce of a peer to the swarm at `place` will touch.
+    pub(crate) fn prefetch<S: PeerSlot>(&self, key: &HashKey, place: usize, peer: S, look: &Look) {
+        match self.index.entry(place).body() {
+            Body::Inline(_) | Body::Empty(_) => {}
+            Body::Block(block) => {
+                let words = self.arena.block(block.offset, block.capacity);
+                for line in words.chunks(64 / size_of::<u32>()) {
+                    prefetch(line.as_ptr().addr());
+                }
+            }
+            Body::Big(number) => {
+                let roles = S::of(self.big(number));
+                roles.prefetch(look.role, peer.hash(key), look.starts, look.want);
+            }
         }
     }
 

@@ -8,15 +8,16 @@ use peerage_proto::{InfoHash, PeerId};
 
 use crate::addresses::Addresses;
 use crate::context::{Context, Shared};
-use crate::draw::Draw;
+use crate::draw::{Draw, Random};
 use crate::entry::Entry;
 use crate::index;
 use crate::lock::{Mutex, lock};
 use crate::prefetch::prefetch;
-use crate::shard::{PeerSlot, Shard};
+use crate::shard::{Look, PeerSlot, Shard};
 use crate::slot::{HashKey, Slot, Slot4, Slot6, State, Tick};
 use crate::{
-    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Totals, Want,
+    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, SwarmKey,
+    Totals, Want,
 };
 
 /// All swarms. Shared by all workers: each call locks one shard at a time, for one swarm's work or
@@ -61,10 +62,12 @@ impl Swarms {
 
     /// Takes in an announce and draws peers for it, uniformly at random: for a leecher seeders and
     /// leechers, for a seeder leechers, for one that leaves none. `peers` is cleared first.
+    ///
+    /// `key` is that of the announce's info_hash, see [`Swarms::key`].
     pub fn announce(
         &self,
         now: Now,
-        rng: &mut Rng,
+        key: SwarmKey,
         announce: &Announce,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
@@ -73,12 +76,45 @@ impl Swarms {
         match announce.address {
             IpAddr::V4(ip) => {
                 let slot = Slot4::of(ip, announce.port);
-                self.announce_as(&context, rng, announce, slot, Slot6::EMPTY, peers)
+                self.announce_as(&context, key.0, announce, slot, Slot6::EMPTY, peers)
             }
             IpAddr::V6(ip) => {
                 let slot = Slot6::of(ip, announce.port);
-                self.announce_as(&context, rng, announce, slot, Slot4::EMPTY, peers)
+                self.announce_as(&context, key.0, announce, slot, Slot4::EMPTY, peers)
             }
+        }
+    }
+
+    /// Where a swarm is looked for.
+    pub fn key(&self, info_hash: &InfoHash) -> SwarmKey {
+        SwarmKey(self.shared.hash(info_hash))
+    }
+
+    /// Starts to fetch the memory by which a swarm is found. Does nothing else, and takes no lock.
+    pub fn prefetch(&self, key: SwarmKey) {
+        let place = self.place(key.0);
+        let home = index::home(key.0, place.places.load(Ordering::Relaxed) as usize);
+        prefetch(place.tags.load(Ordering::Relaxed) + home);
+        let entry = place.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
+        prefetch(entry);
+        prefetch(entry + 64);
+    }
+
+    /// Starts to fetch the peers that an announce will touch, to be called for a whole batch between
+    /// [`Swarms::prefetch`] and [`Swarms::announce`]. Does nothing else, under a short lock.
+    pub fn prefetch_peers(&self, key: SwarmKey, announce: &Announce) {
+        let (Want::Own(want) | Want::Both(want)) = announce.want;
+        let (role, want) = match announce.change {
+            Change::Here { role, .. } | Change::Absent { role } => (role, want as usize),
+            Change::Gone => (Role::Leecher, 0),
+        };
+        let look = Look { role, starts: announce.seeds.map(Random), want };
+        let shard = lock(&self.place(key.0).shard);
+        let Some(place) = shard.index.find(&announce.info_hash, key.0) else { return };
+        let key = &self.shared.key;
+        match announce.address {
+            IpAddr::V4(ip) => shard.prefetch(key, place, Slot4::of(ip, announce.port), &look),
+            IpAddr::V6(ip) => shard.prefetch(key, place, Slot6::of(ip, announce.port), &look),
         }
     }
 
@@ -87,17 +123,6 @@ impl Swarms {
         let hash = self.shared.hash(info_hash);
         let shard = lock(&self.place(hash).shard);
         shard.index.find(info_hash, hash).map(|place| shard.counts(place)).unwrap_or_default()
-    }
-
-    /// Starts to bring the memory of a swarm into the cache. Does nothing else, and takes no lock.
-    pub fn prefetch(&self, info_hash: &InfoHash) {
-        let hash = self.shared.hash(info_hash);
-        let place = self.place(hash);
-        let home = index::home(hash, place.places.load(Ordering::Relaxed) as usize);
-        prefetch(place.tags.load(Ordering::Relaxed) + home);
-        let entry = place.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
-        prefetch(entry);
-        prefetch(entry + 64);
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
@@ -166,13 +191,12 @@ impl Swarms {
     fn announce_as<S: PeerSlot, Other: PeerSlot>(
         &self,
         context: &Context<'_>,
-        rng: &mut Rng,
+        hash: u64,
         announce: &Announce,
         peer: S,
         nobody: Other,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
-        let hash = context.hash(&announce.info_hash);
         let home = self.place(hash);
         let mut shard = lock(&home.shard);
         let found = shard.index.find(&announce.info_hash, hash);
@@ -209,10 +233,11 @@ impl Swarms {
         };
         let (Want::Own(want) | Want::Both(want)) = announce.want;
         let want = want as usize;
-        shard.draw(context, rng, place, role, peer, want, peers);
+        let look = Look { role, starts: announce.seeds.map(Random), want };
+        shard.draw(context, place, &look, peer, peers);
         if let Want::Both(_) = announce.want {
-            let rest = want - S::list(peers).len();
-            shard.draw(context, rng, place, role, nobody, rest, peers);
+            let rest = Look { want: want - S::list(peers).len(), ..look };
+            shard.draw(context, place, &rest, nobody, peers);
         }
         (shard.counts(place), stored)
     }
@@ -317,21 +342,21 @@ impl Shard {
         self.index.find(&announce.info_hash, context.hash(&announce.info_hash))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is another thing")]
     fn draw<S: PeerSlot>(
         &self,
         context: &Context<'_>,
-        rng: &mut Rng,
         place: usize,
-        role: Role,
+        look: &Look,
         own: S,
-        out_max: usize,
         peers: &mut Peers,
     ) {
+        let &Look { role, starts, want: out_max } = look;
         if out_max == 0 {
             return;
         }
-        let mut draw = Draw { rng, fresh: context.fresh, own, out: S::list(peers), out_max };
+        let rng = Rng::from_seed(starts[0].0 ^ starts[1].0);
+        let mut draw =
+            Draw { rng, starts, fresh: context.fresh, own, out: S::list(peers), out_max };
         match self.big_at(place) {
             Some(big) => S::of(big).draw(role, &mut draw),
             None => self.with_few(place, |few| few.draw(role, &mut draw)),
