@@ -66,8 +66,9 @@ impl Big {
         self.v4.len() + self.v6.len()
     }
 
+    /// Of the tables.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.v4.bytes() + self.v6.bytes()
+        self.v4.bytes() + self.v6.bytes()
     }
 
     /// How many calls of [`Big::expire`] go through the whole swarm.

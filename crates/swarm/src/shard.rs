@@ -3,7 +3,6 @@
 //! A swarm of one or two IPv4 peers lives in its entry, one of up to some thirty in a block of the
 //! arena, a larger one in tables of its own.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -56,7 +55,8 @@ pub(crate) struct Look {
 pub(crate) struct Shard {
     pub(crate) index: Index,
     pub(crate) arena: Arena,
-    pub(crate) bigs: Vec<Option<Box<Big>>>,
+    /// By number. In place, not boxed: one cache miss less on the way to their peers.
+    pub(crate) bigs: Vec<Option<Big>>,
     pub(crate) bigs_free: Vec<u32>,
     pub(crate) census: Census,
     pub(crate) completed: u64,
@@ -132,11 +132,11 @@ impl Census {
 
 impl Shard {
     pub(crate) fn bytes(&self) -> usize {
-        let bigs = self.bigs.iter().flatten().map(|big| big.bytes()).sum::<usize>();
+        let bigs = self.bigs.iter().flatten().map(Big::bytes).sum::<usize>();
         self.index.bytes()
             + self.arena.bytes()
             + bigs
-            + self.bigs.capacity() * size_of::<Option<Box<Big>>>()
+            + self.bigs.capacity() * size_of::<Option<Big>>()
             + self.bigs_free.capacity() * size_of::<u32>()
             + self.ids.len() * size_of::<(IdKey, PeerId)>() * 3 / 2
     }
@@ -350,7 +350,7 @@ impl Shard {
     }
 
     fn make_big(&mut self, context: &Context<'_>, place: usize) {
-        let mut big = Box::new(Big::new(self.index.entry(place).info_hash));
+        let mut big = Big::new(self.index.entry(place).info_hash);
         self.with_few(place, |few| {
             few.iter::<Slot4>().for_each(|slot| {
                 big.put(slot, slot.hash(&context.key), None, &context.key);
@@ -361,6 +361,9 @@ impl Shard {
         });
         self.free_block(place);
         let number = self.bigs_free.pop().unwrap_or_else(|| {
+            if self.bigs.len() == self.bigs.capacity() {
+                self.bigs.reserve_exact(1 + self.bigs.len() / 8);
+            }
             self.bigs.push(None);
             u32::try_from(self.bigs.len() - 1).expect("fewer large swarms than swarms")
         });

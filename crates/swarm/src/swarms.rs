@@ -25,6 +25,8 @@ use crate::{
 pub struct Swarms {
     shared: Shared,
     shards: Box<[Place]>,
+    /// Of each shard. Apart from them, so that all hints fit the second-level cache.
+    hints: Box<[Hint]>,
     /// Where [`Swarms::expire`] goes on.
     expire_next: AtomicUsize,
 }
@@ -33,15 +35,20 @@ pub struct Swarms {
 const SHARD_BITS: u32 = 11;
 const SHARDS: usize = 1 << SHARD_BITS;
 
-/// A shard, its lock, and hints for [`Swarms::prefetch`] that are read without the lock.
+/// A shard and its lock.
 #[derive(Default)]
 #[repr(align(64))]
 struct Place {
-    /// Where the tables of the index stood when the lock was last released. Old ones do no harm.
+    shard: Mutex<Shard>,
+}
+
+/// Where the tables of a shard's index stood when its lock was last released: for
+/// [`Swarms::prefetch`], which takes no lock. An old one does no harm.
+#[derive(Default)]
+struct Hint {
     tags: AtomicUsize,
     entries: AtomicUsize,
     places: AtomicU32,
-    shard: Mutex<Shard>,
 }
 
 impl Swarms {
@@ -57,7 +64,8 @@ impl Swarms {
             addresses,
         };
         let shards = (0..SHARDS).map(|_| Place::default()).collect();
-        Self { shared, shards, expire_next: AtomicUsize::new(0) }
+        let hints = (0..SHARDS).map(|_| Hint::default()).collect();
+        Self { shared, shards, hints, expire_next: AtomicUsize::new(0) }
     }
 
     /// Takes in an announce and draws peers for it, uniformly at random: for a leecher seeders and
@@ -92,10 +100,13 @@ impl Swarms {
 
     /// Starts to fetch the memory by which a swarm is found. Does nothing else, and takes no lock.
     pub fn prefetch(&self, key: SwarmKey) {
-        let place = self.place(key.0);
-        let home = index::home(key.0, place.places.load(Ordering::Relaxed) as usize);
-        prefetch(place.tags.load(Ordering::Relaxed) + home);
-        let entry = place.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
+        let shard = shard_of(key.0);
+        let place = (&raw const self.shards[shard]).addr();
+        (0..size_of::<Place>()).step_by(64).for_each(|offset| prefetch(place + offset));
+        let hint = &self.hints[shard];
+        let home = index::home(key.0, hint.places.load(Ordering::Relaxed) as usize);
+        prefetch(hint.tags.load(Ordering::Relaxed) + home);
+        let entry = hint.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
         prefetch(entry);
         prefetch(entry + 64);
     }
@@ -135,7 +146,7 @@ impl Swarms {
         let count = SHARDS.div_ceil(parts.max(1) as usize);
         for _ in 0..count {
             let shard = self.expire_next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            self.expire_shard(&context, &self.shards[shard], &mut expired);
+            self.expire_shard(&context, shard, &mut expired);
         }
         expired
     }
@@ -144,11 +155,11 @@ impl Swarms {
     pub fn retain(&self, mut keep: impl FnMut(&InfoHash) -> bool) -> Expired {
         let context = self.shared.at(Now::default());
         let mut expired = Expired::default();
-        for place in &self.shards {
+        for (place, hint) in self.shards.iter().zip(&self.hints) {
             let before = expired.swarms;
             let mut shard = lock(&place.shard);
             shard.retain(&context, &mut keep, &mut expired);
-            place.hint(&shard);
+            hint.set(&shard);
             self.shared.swarms.fetch_sub(expired.swarms - before, Ordering::Relaxed);
         }
         expired
@@ -185,7 +196,7 @@ impl Swarms {
     }
 
     fn place(&self, hash: u64) -> &Place {
-        &self.shards[(hash >> (64 - SHARD_BITS)) as usize]
+        &self.shards[shard_of(hash)]
     }
 
     fn announce_as<S: PeerSlot, Other: PeerSlot>(
@@ -197,8 +208,7 @@ impl Swarms {
         nobody: Other,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
-        let home = self.place(hash);
-        let mut shard = lock(&home.shard);
+        let mut shard = lock(&self.place(hash).shard);
         let found = shard.index.find(&announce.info_hash, hash);
         let (place, stored) = match announce.change {
             Change::Here { role, completed, paused } => {
@@ -206,7 +216,7 @@ impl Swarms {
                     Some(place) => place,
                     None => match context.has_room_for_swarm_of(peer) {
                         Stored::AsAsked => {
-                            self.add_swarm(context, home, &mut shard, announce.info_hash, hash)
+                            self.add_swarm(context, &mut shard, announce.info_hash, hash)
                         }
                         stored => return (Counts::default(), stored),
                     },
@@ -245,7 +255,6 @@ impl Swarms {
     fn add_swarm(
         &self,
         context: &Context<'_>,
-        home: &Place,
         shard: &mut Shard,
         info_hash: InfoHash,
         hash: u64,
@@ -253,11 +262,12 @@ impl Swarms {
         self.shared.swarms.fetch_add(1, Ordering::Relaxed);
         let rehash = |info_hash: &InfoHash| context.hash(info_hash);
         let place = shard.index.insert(Entry::new(info_hash), hash, rehash);
-        home.hint(shard);
+        self.hints[shard_of(hash)].set(shard);
         place
     }
 
-    fn expire_shard(&self, context: &Context<'_>, place: &Place, expired: &mut Expired) {
+    fn expire_shard(&self, context: &Context<'_>, shard: usize, expired: &mut Expired) {
+        let (place, hint) = (&self.shards[shard], &self.hints[shard]);
         let bigs = lock(&place.shard).bigs();
         for number in 0..bigs {
             let mut part = 0;
@@ -268,13 +278,17 @@ impl Swarms {
         let before = expired.swarms;
         let mut shard = lock(&place.shard);
         shard.expire_small(context, expired);
-        place.hint(&shard);
+        hint.set(&shard);
         self.shared.swarms.fetch_sub(expired.swarms - before, Ordering::Relaxed);
     }
 }
 
-impl Place {
-    fn hint(&self, shard: &Shard) {
+fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARD_BITS)) as usize
+}
+
+impl Hint {
+    fn set(&self, shard: &Shard) {
         self.tags.store(shard.index.tags_address(), Ordering::Relaxed);
         self.entries.store(shard.index.entries_address(), Ordering::Relaxed);
         self.places.store(shard.index.places() as u32, Ordering::Relaxed);
