@@ -196,7 +196,7 @@ impl Running {
             let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
             let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
             let stop = stop.clone();
-            let run = move || sockets.run(endpoint, clock, &stop);
+            let run = move || sockets.run(endpoint, clock, stop);
             threads.spawn_io(format!("udp-{index}"), run)?;
         }
         if !bound.tcp.is_empty() {

@@ -130,7 +130,8 @@ impl Sockets {
     ///
     /// Errors: waiting itself is broken (a system out of memory). Receiving and sending may fail for
     /// as long as they like; that is counted.
-    pub(crate) fn run(self, endpoint: Endpoint, clock: Clock, stop: &Stop) -> io::Result<()> {
+    #[expect(clippy::needless_pass_by_value, reason = "it runs on a thread of its own")]
+    pub(crate) fn run(self, endpoint: Endpoint, clock: Clock, stop: Stop) -> io::Result<()> {
         let Self { sockets, backend, counters } = self;
         let mut waiter = Waiter::new(&sockets);
         let mut ports: Vec<Port<'_>> =
@@ -243,4 +244,157 @@ impl Worker {
 fn recycle<'a>(mut requests: Vec<Datagram<'_>>) -> Vec<Datagram<'a>> {
     requests.clear();
     requests.into_iter().map(|_| unreachable!("it is empty")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use peerage_tracker::{ConnectionKey, Connections, Limits, PeerIds, Rules, Tracker};
+
+    use super::*;
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const SETTINGS: Settings =
+        Settings { receive_buffer_bytes: 1 << 20, send_buffer_bytes: 1 << 20 };
+
+    fn endpoint() -> Endpoint {
+        let limits = Limits {
+            swarms_max: 1000,
+            peers_max: 1000,
+            peers_per_swarm_max: 1000,
+            peers_per_address_max: 0,
+            peer_timeout: Duration::from_secs(3600),
+            completed_kept: Duration::from_secs(3600),
+        };
+        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, Rules::default());
+        let connections = Connections::new(ConnectionKey([1; 16]), Duration::from_secs(120));
+        Endpoint::new(Arc::new(tracker), connections, 1)
+    }
+
+    /// Runs the workers while `test` does, with the addresses bound and the counters of each.
+    fn with_workers(workers: Vec<Sockets>, test: impl FnOnce(&[SocketAddr], &[Arc<Counters>])) {
+        let addresses = workers[0].local_addresses();
+        let counters: Vec<_> = workers.iter().map(Sockets::counters).collect();
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let running: Vec<_> = workers
+                .into_iter()
+                .map(|worker| {
+                    let stop = stop.clone();
+                    scope.spawn(move || worker.run(endpoint(), Clock::start(), stop))
+                })
+                .collect();
+            let tested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                test(&addresses, &counters);
+            }));
+            stop.request();
+            for worker in running {
+                worker.join().unwrap().unwrap();
+            }
+            tested.unwrap();
+        });
+    }
+
+    fn client(ip: IpAddr) -> UdpSocket {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
+    /// A connect (BEP 15): protocol id, action 0, transaction id.
+    fn connect(transaction_id: u32) -> [u8; 16] {
+        let mut request = [0; 16];
+        request[..8].copy_from_slice(&0x0417_2710_1980_u64.to_be_bytes());
+        request[12..].copy_from_slice(&transaction_id.to_be_bytes());
+        request
+    }
+
+    #[test]
+    fn clients_of_both_families_are_answered_by_any_number_of_workers() {
+        let addresses = [SocketAddr::new(V4, 0), SocketAddr::new(V6, 0)];
+        for (backend, workers) in [(Backend::best(), 1), (Backend::best(), 3), (Backend::Single, 2)]
+        {
+            let workers = bind_with(backend, &addresses, workers, &SETTINGS).unwrap();
+            with_workers(workers, |addresses, counters| {
+                let clients = [client(V4), client(V6)];
+                for number in 0..300_u32 {
+                    for (client, server) in clients.iter().zip(addresses) {
+                        client.send_to(&connect(number), server).unwrap();
+                        let mut reply = [0; 32];
+                        let (length, source) = client.recv_from(&mut reply).unwrap();
+                        assert_eq!((length, source), (16, *server));
+                        assert_eq!(reply[4..8], number.to_be_bytes());
+                    }
+                }
+                // The last reply may be with us before it is counted.
+                let deadline = Instant::now() + PATIENCE;
+                let sum = |count: fn(&FamilyCounters) -> &Counter| {
+                    [Family::V4, Family::V6].map(|family| {
+                        counters.iter().map(|one| count(one.of(family)).get()).sum::<u64>()
+                    })
+                };
+                while sum(|one| &one.bytes_out) != [4800; 2] && Instant::now() < deadline {
+                    thread::yield_now();
+                }
+                assert_eq!(sum(|one| &one.datagrams_in), [300; 2]);
+                assert_eq!(sum(|one| &one.bytes_in), [4800; 2]);
+                assert_eq!(sum(|one| &one.datagrams_out), [300; 2]);
+                assert_eq!(sum(|one| &one.bytes_out), [4800; 2]);
+                assert_eq!(sum(|one| &one.send_failures), [0; 2]);
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_gets_no_reply_and_holds_nothing_up() {
+        let workers = bind(&[SocketAddr::new(V4, 0)], 1, &SETTINGS).unwrap();
+        with_workers(workers, |addresses, _| {
+            let client = client(V4);
+            for length in [0, 1, 15, 98, 2048, 5000, 65_507] {
+                client.send_to(&vec![0xa5; length], addresses[0]).unwrap();
+            }
+            client.send_to(&connect(77), addresses[0]).unwrap();
+            let mut reply = [0; 2048];
+            // A reply to one of the others would be the first.
+            let mut length = client.recv(&mut reply).unwrap();
+            while reply[..4] == [0, 0, 0, 3] {
+                // A connection id that is not valid may be told so, in less than was sent.
+                assert!(length < 98);
+                length = client.recv(&mut reply).unwrap();
+            }
+            assert_eq!((length, &reply[4..8]), (16, &77_u32.to_be_bytes()[..]));
+        });
+    }
+
+    #[test]
+    fn port_that_is_taken_is_told_in_a_line() {
+        let taken = UdpSocket::bind((V4, 0)).unwrap();
+        let error = bind(&[taken.local_addr().unwrap()], 2, &SETTINGS).err().unwrap();
+        assert!(error.to_string().contains("another program has the port"), "{error}");
+    }
+
+    #[test]
+    fn second_tracker_does_not_join_the_sockets_of_the_first() {
+        let first = bind(&[SocketAddr::new(V4, 0)], 2, &SETTINGS).unwrap();
+        assert_eq!(first[0].local_addresses(), first[1].local_addresses());
+        assert!(bind(&first[0].local_addresses(), 2, &SETTINGS).is_err());
+    }
+
+    #[test]
+    fn vector_of_requests_keeps_its_memory() {
+        let mut requests: Vec<Datagram<'static>> = Vec::with_capacity(64);
+        let memory = requests.as_ptr().addr();
+        for _ in 0..3 {
+            let bytes = [1, 2, 3];
+            let mut shorter = recycle(requests);
+            shorter.push(Datagram { source: SocketAddr::new(V4, 1), bytes: &bytes });
+            requests = recycle(shorter);
+            assert_eq!((requests.as_ptr().addr(), requests.capacity()), (memory, 64));
+        }
+    }
 }

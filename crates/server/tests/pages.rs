@@ -17,7 +17,7 @@ fn statistics_count_what_was_asked() {
     let mut reply = [0; 64];
     assert_eq!(udp.recv(&mut reply).unwrap(), 16);
 
-    let stats = tracker.stats();
+    let stats = tracker.stats_when(|stats| stats["udp"]["ipv4"]["datagrams_in"] == 1);
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(stats["failed"], 2);
     assert_eq!(stats["swarms"], 1);
@@ -27,7 +27,6 @@ fn statistics_count_what_was_asked() {
     assert_eq!(stats["requests"]["udp"]["ipv4"]["connect"], 1);
     assert_eq!(stats["requests"]["udp"]["ipv6"]["connect"], 0);
     assert_eq!(stats["refusals"]["http"]["full_scrape"], 1);
-    assert_eq!(stats["udp"]["ipv4"]["datagrams_in"], 1);
     assert_eq!(stats["udp"]["ipv4"]["bytes_in"], 16);
     assert_eq!(stats["interval"]["now_secs"], 1799);
     assert!(stats["http"]["ipv4"]["accepted"].as_u64().unwrap() >= 4, "{stats}");

@@ -41,7 +41,7 @@ pub(super) struct Desk<'a> {
     pub(super) status: &'a Status,
     /// [`INPUT_BYTES`] long.
     pub(super) input: &'a mut [u8],
-    /// Empty between connections.
+    /// Empty but while one connection is served.
     pub(super) output: &'a mut Vec<u8>,
     pub(super) now: Now,
 }
@@ -183,6 +183,7 @@ impl Connection {
 
     /// Reads what is there, answers it and sends the answers, within bounds.
     pub(super) fn serve(&mut self, desk: &mut Desk<'_>) -> Next {
+        debug_assert!(desk.output.is_empty());
         for _ in 0..READS_MAX {
             if self.flush(desk).is_err() {
                 return Next::Gone;
@@ -328,8 +329,9 @@ impl Connection {
             Err(_) => return Next::Gone,
         };
         desk.status.of(self.family).bytes_out.add(sent as u64);
-        if sent < desk.output.len() {
-            self.unsent.extend_from_slice(&desk.output[sent..]);
+        self.unsent.extend_from_slice(&desk.output[sent..]);
+        desk.output.clear();
+        if self.is_sending() {
             self.deadline = desk.now + desk.settings.timeout;
             return Next::Wait;
         }

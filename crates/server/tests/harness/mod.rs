@@ -167,6 +167,25 @@ impl Tracker {
         serde_json::from_str(&self.get("/stats.json").text()).expect("JSON")
     }
 
+    /// The statistics once `is_so` of them. A worker counts a datagram when it has answered it, and
+    /// statistics may be a second old.
+    #[track_caller]
+    pub(crate) fn stats_when(
+        &self,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let deadline = Instant::now() + DEADLINE;
+        let mut connection = self.connect();
+        loop {
+            let text = request(&mut connection, "GET", "/stats.json").text();
+            let stats = serde_json::from_str(&text).expect("JSON");
+            if is_so(&stats) {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "{stats}");
+        }
+    }
+
     /// A UDP socket to it, with a deadline for its replies.
     pub(crate) fn udp(&self) -> UdpSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
