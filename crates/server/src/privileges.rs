@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{User, chdir, chroot, setgid, setgroups, setuid};
+use nix::unistd::{User, chdir, chroot, setgid, setuid};
 
 use crate::settings::Rlimit;
 
@@ -115,7 +115,7 @@ pub(crate) fn drop_rights(
         let step = |result: Result<(), Errno>| {
             result.map_err(|error| Error { what: what.clone(), why: error.to_string() })
         };
-        step(setgroups(&[]))?;
+        step(drop_groups())?;
         step(setgid(user.gid))?;
         step(setuid(user.uid))?;
         if !user.uid.is_root() && setuid(nix::unistd::Uid::from_raw(0)).is_ok() {
@@ -123,6 +123,18 @@ pub(crate) fn drop_rights(
         }
     }
     Ok(())
+}
+
+/// Leaves every supplementary group.
+#[cfg(not(target_vendor = "apple"))]
+fn drop_groups() -> Result<(), Errno> {
+    nix::unistd::setgroups(&[])
+}
+
+/// Apple's systems have no safe call for it, so rights cannot be dropped there.
+#[cfg(target_vendor = "apple")]
+fn drop_groups() -> Result<(), Errno> {
+    Err(Errno::ENOTSUP)
 }
 
 #[cfg(test)]

@@ -137,16 +137,7 @@ fn tracker(
 fn limit(settings: &Settings) -> Result<(), Failure> {
     privileges::limit_files(settings.process.nofile)
         .and_then(|()| privileges::limit_core(settings.process.core))
-        .map_err(|error| Failure::Start(error.to_string()))?;
-    let (wanted, allowed) = (settings.http.connections_max as u64, privileges::files_max());
-    if settings.listen.tcp && allowed.is_some_and(|allowed| allowed < wanted) {
-        info!(
-            "{} files may be open, fewer than http.connections_max ({wanted}): --nofile -1 raises \
-             that as far as the system allows",
-            allowed.unwrap_or_default()
-        );
-    }
-    Ok(())
+        .map_err(|error| Failure::Start(error.to_string()))
 }
 
 fn warn_if_lost(paths: &Paths, file: &std::path::Path) {
@@ -171,6 +162,7 @@ impl Running {
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
         let outcome = spawned.map_err(failed).and_then(|()| {
+            log_start(&self.settings);
             announce_listeners(&addresses.0, &addresses.1);
             self.follow(&mut threads)
         });
@@ -216,7 +208,7 @@ impl Running {
             let (pages, answers) = (self.settings.pages.clone(), &self.settings.answers);
             let seed = secrets::random_seed()?;
             let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
-            threads.spawn("pages".into(), move || web.run(receiver))?;
+            threads.spawn_io("pages".into(), move || web.run(receiver))?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
         let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));
@@ -292,9 +284,23 @@ impl Running {
         self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
         let purged = self.tracker.purge();
         if purged.swarms > 0 {
-            info!("{} swarms are no longer allowed and were dropped", purged.swarms);
+            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
         }
         self.purge_again.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says what is running, and what it may soon lack.
+fn log_start(settings: &Settings) {
+    let (version, workers) = (env!("CARGO_PKG_VERSION"), settings.listen.workers);
+    info!("peerage {version}, {workers} workers for each protocol");
+    let wanted = settings.http.connections_max as u64;
+    match privileges::files_max() {
+        Some(allowed) if settings.listen.tcp && allowed < wanted => warn!(
+            "{allowed} files may be open, fewer than http.connections_max ({wanted}): --nofile -1 \
+             raises that as far as the system allows"
+        ),
+        _ => {}
     }
 }
 

@@ -2,14 +2,16 @@
 //! stops all.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::signals::Signal;
 
-/// What happens to the process. At most one for each thread and each signal, so the queue needs no
-/// other bound.
+/// Events that wait. Who has one more to report waits too; signals that come meanwhile are one.
+const EVENTS_MAX: usize = 64;
+
+/// What happens to the process.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The operator says something.
@@ -29,7 +31,7 @@ pub(crate) struct End {
 
 /// The threads that run, and the events.
 pub(crate) struct Threads {
-    sender: Sender<Event>,
+    sender: SyncSender<Event>,
     events: Receiver<Event>,
     running: usize,
 }
@@ -37,7 +39,7 @@ pub(crate) struct Threads {
 /// Reports the end of its thread when it is dropped, by a panic too.
 struct Report {
     name: String,
-    sender: Sender<Event>,
+    sender: SyncSender<Event>,
 }
 
 impl Drop for Report {
@@ -52,12 +54,12 @@ impl Drop for Report {
 impl Threads {
     /// No threads.
     pub(crate) fn new() -> Self {
-        let (sender, events) = channel();
+        let (sender, events) = sync_channel(EVENTS_MAX);
         Self { sender, events, running: 0 }
     }
 
     /// For who reports signals.
-    pub(crate) fn sender(&self) -> Sender<Event> {
+    pub(crate) fn sender(&self) -> SyncSender<Event> {
         self.sender.clone()
     }
 
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn wait_is_bounded_and_a_second_signal_ends_it() {
         let mut threads = Threads::new();
-        let (release, held) = channel::<()>();
+        let (release, held) = sync_channel::<()>(0);
         threads.spawn("held".into(), move || assert!(held.recv().is_err())).unwrap();
         assert_eq!(threads.wait(Duration::ZERO), 1);
         threads.sender().send(Event::Signal(Signal::Stop)).unwrap();

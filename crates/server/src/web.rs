@@ -10,7 +10,7 @@ mod prefixed;
 mod replay;
 
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,13 +123,11 @@ impl Web {
     }
 
     /// Serves what is handed over until every sender is gone, and then finishes what is open.
-    pub(crate) fn run(self, handovers: Receiver<Handover>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => panic!("the runtime of the pages cannot start: {error}"),
-        };
+    /// Errors: the system has no means left for a runtime.
+    pub(crate) fn run(self, handovers: Receiver<Handover>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(Arc::new(self).serve(handovers));
+        Ok(())
     }
 
     async fn serve(self: Arc<Self>, mut handovers: Receiver<Handover>) {

@@ -121,7 +121,7 @@ fn lists_are_read_again_and_what_they_forbid_is_dropped() {
     folder.write("deny.txt", &format!("{}\n", "61".repeat(20)));
     tracker.signal(Signal::SIGUSR1);
     tracker.wait_for("lists: all allowed, 1 denied");
-    tracker.wait_for("1 swarms are no longer allowed");
+    tracker.wait_for("swarms no longer allowed, and dropped: 1");
     let refused = tracker.get(&announce_path('a'));
     assert!(refused.text().contains("failure reason"), "{}", refused.text());
     assert_eq!(tracker.stats()["swarms"], 0);
