@@ -21,7 +21,8 @@ file before the default. `peerage check-config` checks them, `peerage print-conf
 force. A key that is unknown or a value that is wrong ends the program with exit code 2.
 
 Durations are written `\"90s\"`, `\"30m\"`, `\"1h30m\"` or as a number of seconds, sizes
-`\"64KiB\"`, `\"8MiB\"` or as a number of bytes. Lists are arrays in the file and separated by commas elsewhere.
+`\"64KiB\"`, `\"8MiB\"` or as a number of bytes. Lists are arrays in the file and separated by
+commas elsewhere.
 
 SIGHUP reads the file and the lists again, SIGUSR1 the lists alone. If anything is wrong, what is in
 force stays in force. [`peerage.example.toml`](../peerage.example.toml) is a file to start from.
