@@ -3,9 +3,10 @@
 mod harness;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Folder, Signal, Tracker, announce_path, run};
+use harness::{Folder, Signal, Tracker, announce_path, request, run};
 
 #[test]
 fn each_listener_has_a_line_and_one_port_serves_both() {
@@ -196,4 +197,20 @@ fn limit_above_the_hard_one_is_a_failure_of_the_start() {
     assert!(ended.stderr.contains("cannot limit open files"), "{}", ended.stderr);
     let tracker = Tracker::start(&["--nofile", "-1", "--core", "-1"]);
     assert!(tracker.stop(Signal::SIGTERM).success());
+}
+
+/// The wait is for the server to close an idle connection, by when the peer has expired.
+#[test]
+fn peer_that_is_not_heard_from_is_dropped() {
+    let text = "[announce]\nmax_interval = 1\njitter = 0\npeer_timeout = 2\n\
+        [http]\nidle_timeout = 5\n";
+    let folder = Folder::new();
+    let tracker = Tracker::start(&["-c", &folder.write("p.toml", text)]);
+    let mut connection = tracker.connect();
+    let reply = request(&mut connection, "GET", &announce_path('a'));
+    assert!(reply.text().contains("8:completei1e"), "{}", reply.text());
+    assert_eq!(connection.read_to_end(&mut Vec::new()).unwrap(), 0);
+    let stats = tracker.stats();
+    assert_eq!(stats["peers"]["total"], 0, "{stats}");
+    assert_eq!(stats["expired"]["peers"], 1, "{stats}");
 }
