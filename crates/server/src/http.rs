@@ -151,6 +151,8 @@ fn listen(
     // Linux hands the option down to each connection accepted, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    // An improvement, and no more: a kernel that will not have it accepts at once.
+    let _ = peerage_net::defer_accept(&socket);
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let listener = std::net::TcpListener::from(socket);
