@@ -210,8 +210,10 @@ impl Connection {
                 Phase::Linger => return self.linger(desk),
                 Phase::Drain(bytes_left) => return self.drain(desk, bytes_left),
             };
-            // A read that gives less than it could was the last for now: readiness tells of more.
-            let drained = kept + read < desk.input.len() && self.phase != Phase::Paused;
+            // A read that gives less than it could was the last for now, and readiness tells of
+            // more; on Windows it does so only once a read has found nothing.
+            let short = kept + read < desk.input.len() && self.phase != Phase::Paused;
+            let drained = short && cfg!(unix);
             desk.status.of(self.family).bytes_in.add(read as u64);
             desk.input[..kept].copy_from_slice(&self.unread);
             match self.answer(desk, kept + read, drained) {
