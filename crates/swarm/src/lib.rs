@@ -9,10 +9,24 @@
 
 extern crate alloc;
 
+mod addresses;
+mod arena;
+mod big;
+mod context;
+mod crowd;
+mod draw;
+mod entry;
+mod few;
+mod index;
 mod lock;
 mod now;
+mod prefetch;
 mod rng;
+mod shard;
+mod slot;
 mod swarms;
+mod sweep;
+mod table;
 mod types;
 
 pub use now::Now;

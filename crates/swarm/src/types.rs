@@ -6,12 +6,17 @@ use core::time::Duration;
 
 use peerage_proto::{InfoHash, PeerId};
 
+use crate::crowd::CROWD_PEERS_MAX;
+
 /// The bounds of a store. Each says what happens at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Swarms. An announce to a swarm that would be one more is answered as if nobody were there.
     pub swarms_max: u64,
-    /// Peers of one swarm, both families together. One more is answered but not stored.
+    /// Peers over all swarms. One more is answered but not stored.
+    pub peers_max: u64,
+    /// Peers of one swarm, both families together, at most [`Limits::PEERS_PER_SWARM_MAX`]. One more
+    /// is answered but not stored.
     pub peers_per_swarm_max: u32,
     /// Peers of one address (one /64 in IPv6) over all swarms; 0 for no bound. One more is answered
     /// but not stored. Counted by a sketch that may count too many, never too few.
@@ -21,6 +26,25 @@ pub struct Limits {
     pub peer_timeout: Duration,
     /// How long the `completed` count of a swarm without peers is kept.
     pub completed_kept: Duration,
+}
+
+impl Default for Limits {
+    /// Room for ten million swarms and fifty million peers, which take about a gigabyte.
+    fn default() -> Self {
+        Self {
+            swarms_max: 10_000_000,
+            peers_max: 50_000_000,
+            peers_per_swarm_max: 1_000_000,
+            peers_per_address_max: 0,
+            peer_timeout: Duration::from_secs(45 * 60),
+            completed_kept: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Limits {
+    /// What the tables of one family and role hold, each at a size that is rebuilt without a pause.
+    pub const PEERS_PER_SWARM_MAX: u32 = CROWD_PEERS_MAX;
 }
 
 /// Whether the store keeps the peer_id of each peer, for replies in dictionary form.
@@ -126,13 +150,20 @@ pub struct Counts {
     pub completed: u32,
 }
 
+impl Counts {
+    /// Seeders and leechers.
+    pub const fn peers(&self) -> u64 {
+        self.seeders as u64 + self.leechers as u64
+    }
+}
+
 /// What became of the announcing peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// As the announce asked.
     AsAsked,
-    /// Not stored: [`Limits::swarms_max`].
-    SwarmsFull,
+    /// Not stored: [`Limits::swarms_max`] or [`Limits::peers_max`].
+    Full,
     /// Not stored: [`Limits::peers_per_swarm_max`].
     SwarmFull,
     /// Not stored: [`Limits::peers_per_address_max`].

@@ -209,7 +209,7 @@ impl Tracker {
         let warning = match stored {
             Stored::AsAsked => None,
             Stored::AddressFull => return Err(Refusal::AddressFull),
-            Stored::SwarmsFull | Stored::SwarmFull => {
+            Stored::Full | Stored::SwarmFull => {
                 worker.counters.not_stored.add(1);
                 Some(Warning::NotStored)
             }

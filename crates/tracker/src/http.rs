@@ -397,6 +397,7 @@ mod tests {
             peers_per_address_max: 0,
             peer_timeout: Duration::from_secs(3600),
             completed_kept: Duration::from_secs(3600),
+            ..Limits::default()
         };
         let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, rules);
         Endpoint::new(Arc::new(tracker), Arc::new(settings), 1)
