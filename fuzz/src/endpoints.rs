@@ -16,6 +16,7 @@ use crate::bencode::is_canonical;
 fn tracker(peer_ids: PeerIds) -> Arc<Tracker> {
     let limits = Limits {
         swarms_max: 8,
+        peers_max: 40,
         peers_per_swarm_max: 8,
         peers_per_address_max: 0,
         peer_timeout: Duration::from_secs(60),
@@ -24,6 +25,9 @@ fn tracker(peer_ids: PeerIds) -> Arc<Tracker> {
     let rules = Rules { full_scrape: true, scrape_hashes_max: 4, ..Rules::default() };
     Arc::new(Tracker::new([7; 16], limits, peer_ids, rules))
 }
+
+/// An input that goes on long enough sees every part of the store expire.
+const EXPIRE_PARTS: u32 = 32;
 
 const START: Now = Now::from_millis(1_800_000_000_000);
 
@@ -35,11 +39,12 @@ fn address(number: u8) -> IpAddr {
     }
 }
 
-/// The input is a sequence of datagrams, each after three bytes: who sends it (and, with the highest
-/// bit, whether a valid connection id is put into it), how many seconds later, and how long it is.
+/// The input is a sequence of datagrams, each after three bytes: who sends it (and, with the
+/// highest bit, whether a valid connection id is put into it), how many seconds later, and how long
+/// it is.
 ///
-/// No reply to a source that has not proved its address is longer than what it sent; every reply has
-/// the form its action says and carries the transaction id; nobody is handed to itself.
+/// No reply to a source that has not proved its address is longer than what it sent; every reply
+/// has the form its action says and carries the transaction id; nobody is handed to itself.
 pub fn udp_endpoint(data: &[u8]) {
     let connections = Connections::new(ConnectionKey([9; 16]), Duration::from_secs(120));
     let tracker = tracker(PeerIds::Dropped);
@@ -66,7 +71,7 @@ pub fn udp_endpoint(data: &[u8]) {
             assert!(proved || reply.len() <= bytes.len(), "no amplification");
             check_udp_reply(source.ip(), &bytes, reply);
         }
-        tracker.swarms().expire(now, 1);
+        tracker.swarms().expire(now, EXPIRE_PARTS);
     }
 }
 

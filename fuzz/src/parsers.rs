@@ -161,8 +161,8 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// A header ends where it says, whatever follows; no shorter one is whole; and what is refused stays
-/// refused.
+/// A header ends where it says, whatever follows; no shorter one is whole; and what is refused
+/// stays refused.
 pub fn proxy_header(data: &[u8]) {
     let parsed = proxy::parse(data);
     match parsed {

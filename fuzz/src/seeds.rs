@@ -53,12 +53,17 @@ pub(crate) fn heads() -> Vec<Vec<u8>> {
         ),
         format!("GET http://t.example/announce?{query} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"),
         format!("HEAD /scrape?info_hash={a}&info_hash={b} HTTP/1.1\nHost: x\n\n"),
-        "GET /scrape HTTP/1.1\r\nAccept-Encoding: gzip\r\nX-Forwarded-For: 6.6.6.6, [2001:db8::1]\r\n\
+        "GET /scrape HTTP/1.1\r\nAccept-Encoding: gzip\r\n\
+         X-Forwarded-For: 6.6.6.6, [2001:db8::1]\r\n\
          X-Forwarded-For: 203.0.113.7:80, ::ffff:10.0.0.1\r\n\r\n"
             .into(),
-        "POST /announce HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc".into(),
+        "POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\
+         Transfer-Encoding: chunked\r\n\r\nabc"
+            .into(),
         "GET /0123456789abcdef/announce HTTP/1.1\r\nContent-Length: 17\r\n\r\n".into(),
-        "\r\n\r\nGET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade, keep-alive\r\n\r\n".into(),
+        "\r\n\r\nGET / HTTP/1.1\r\nUpgrade: websocket\r\n\
+         Connection: upgrade, keep-alive\r\n\r\n"
+            .into(),
         "GET /announce HTTP/2.0\r\n\r\n".into(),
     ])
 }
