@@ -149,16 +149,6 @@ pub fn connection_id(datagram: &[u8]) -> Option<(ConnectionId, TransactionId)> {
     Some((ConnectionId(read_u64(head, 0)), TransactionId(read_u32(head, 12))))
 }
 
-/// The info_hash of a datagram that has the size and action of an announce. For a look ahead; says
-/// nothing about whether it will be granted.
-pub fn announced_info_hash(datagram: &[u8]) -> Option<InfoHash> {
-    let announce = datagram.first_chunk::<ANNOUNCE_BYTES>()?;
-    (announce[8..12] == [0, 0, 0, 1]).then(|| {
-        let hash = announce[HEAD_BYTES..].first_chunk::<20>().expect("98 - 16 is 20 or more");
-        InfoHash(*hash)
-    })
-}
-
 fn parse_announce(
     connection_id: ConnectionId,
     transaction_id: TransactionId,
@@ -437,17 +427,6 @@ mod tests {
         assert_eq!(connection_id(&other), Some(expected));
         assert_eq!(connection_id(&other[..16]), Some(expected));
         assert_eq!(connection_id(&other[..15]), None);
-    }
-
-    #[test]
-    fn announced_info_hash_is_that_of_announces_alone() {
-        let info_hash = parse_announced(&packet(ANNOUNCE)).info_hash;
-        assert_eq!(announced_info_hash(&packet(ANNOUNCE)), Some(info_hash));
-        assert_eq!(announced_info_hash(&packet(SCRAPE)), None);
-        assert_eq!(announced_info_hash(&packet(CONNECT)), None);
-        for length in 0..36 {
-            assert_eq!(announced_info_hash(&packet(ANNOUNCE)[..length]), None);
-        }
     }
 
     #[test]

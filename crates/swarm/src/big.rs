@@ -3,7 +3,7 @@
 use peerage_proto::InfoHash;
 
 use crate::crowd::{Crowd, CrowdCursor};
-use crate::draw::Draw;
+use crate::draw::{Draw, Random};
 use crate::slot::{Freshness, HashKey, Slot, Slot4, Slot6, State};
 use crate::table::Place;
 use crate::{Counts, Role};
@@ -66,8 +66,9 @@ impl Big {
         self.v4.len() + self.v6.len()
     }
 
+    /// Of the tables.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.v4.bytes() + self.v6.bytes()
+        self.v4.bytes() + self.v6.bytes()
     }
 
     /// How many calls of [`Big::expire`] go through the whole swarm.
@@ -176,31 +177,46 @@ impl<S: BigSlot> Roles<S> {
     /// Draws for a peer of `role`: leechers for a seeder, both for a leecher, each kind in the
     /// proportion it has in the swarm.
     pub(crate) fn draw(&self, role: Role, draw: &mut Draw<'_, S>) {
-        let mut leechers = self.leechers.cursor(draw);
+        let [leechers_start, seeders_start] = draw.starts;
+        let mut leechers = self.leechers.cursor(leechers_start, draw);
         if role == Role::Seeder {
             self.leechers.draw(&mut leechers, draw);
             return;
         }
         let out_max = draw.out_max;
         let want = out_max.saturating_sub(draw.out.len());
-        draw.out_max = draw.out.len() + self.share_of_leechers(want, draw);
+        draw.out_max = draw.out.len() + self.share_of_leechers(want, draw.rng.next_u64() as u32);
         self.leechers.draw(&mut leechers, draw);
         draw.out_max = out_max;
-        let mut seeders: CrowdCursor = self.seeders.cursor(draw);
+        let mut seeders: CrowdCursor = self.seeders.cursor(seeders_start, draw);
         self.seeders.draw(&mut seeders, draw);
         // Seeders may have been too few: those left over go to the leechers.
         self.leechers.draw(&mut leechers, draw);
     }
 
+    /// Starts to fetch what an announce of a peer will touch: the line where it most likely stands
+    /// already, and those that a draw with the same `starts` will visit.
+    pub(crate) fn prefetch(&self, role: Role, hash: u64, starts: [Random; 2], want: usize) {
+        self.of(role).prefetch_home(hash);
+        match role {
+            Role::Seeder => self.leechers.prefetch_draw(starts[0], want),
+            Role::Leecher => {
+                let leechers = self.share_of_leechers(want, u32::MAX);
+                self.leechers.prefetch_draw(starts[0], leechers);
+                self.seeders.prefetch_draw(starts[1], want - leechers);
+            }
+        }
+    }
+
     /// How many of `want` peers are leechers. Rounded at random, so that on average every peer is
     /// equally likely.
-    fn share_of_leechers(&self, want: usize, draw: &mut Draw<'_, S>) -> usize {
+    fn share_of_leechers(&self, want: usize, random: u32) -> usize {
         let all = self.len() as u64;
         if all == 0 {
             return 0;
         }
         let exact = want as u64 * self.leechers.len() as u64;
-        let up = u64::from(draw.rng.below(all as u32)) < exact % all;
+        let up = (u64::from(random) * all) >> 32 < exact % all;
         (exact / all + u64::from(up)) as usize
     }
 

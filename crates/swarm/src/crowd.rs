@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 
-use crate::draw::Draw;
+use crate::draw::{Draw, Random};
 use crate::slot::{HashKey, Slot};
 use crate::table::{Cursor, Place, Table};
 
@@ -114,11 +114,30 @@ impl<S: Slot> Crowd<S> {
         }
     }
 
-    pub(crate) fn cursor(&self, draw: &mut Draw<'_, S>) -> CrowdCursor {
+    pub(crate) fn cursor(&self, random: Random, draw: &mut Draw<'_, S>) -> CrowdCursor {
         match &self.cut {
-            None => CrowdCursor { table: 0, tables_left: 0, cursor: self.whole.cursor(draw) },
-            Some(cut) => cut.cursor(draw),
+            None => {
+                let cursor = self.whole.cursor(random, draw);
+                CrowdCursor { table: 0, tables_left: 0, cursor }
+            }
+            Some(cut) => cut.cursor(random, draw),
         }
+    }
+
+    /// Starts to fetch what a draw of about `want` peers with the same `random` will visit.
+    pub(crate) fn prefetch_draw(&self, random: Random, want: usize) {
+        match &self.cut {
+            None => self.whole.prefetch_draw(self.whole.lines(), random, want),
+            Some(cut) => {
+                let table = &cut.tables[random.table(TABLES)];
+                table.prefetch_draw(cut.lines_max, random, want);
+            }
+        }
+    }
+
+    /// Starts to fetch the line where a peer most likely stands.
+    pub(crate) fn prefetch_home(&self, hash: u64) {
+        self.table(hash).prefetch_home(hash);
     }
 
     /// Draws until `draw` is full or each peer was offered. May be called again to go on.
@@ -130,7 +149,8 @@ impl<S: Slot> Crowd<S> {
             }
             at.tables_left -= 1;
             at.table = (at.table + 1) % TABLES;
-            at.cursor = self.table_at(at.table).cursor(draw);
+            let random = Random(draw.rng.next_u64());
+            at.cursor = self.table_at(at.table).cursor(random, draw);
         }
     }
 
@@ -162,17 +182,19 @@ impl<S: Slot> Crowd<S> {
 impl<S: Slot> Cut<S> {
     /// Starts a draw at a random peer that `draw` may take: at a random place of a random table, of
     /// which all are thought to be as long as the longest, until that is a peer.
-    fn cursor(&self, draw: &mut Draw<'_, S>) -> CrowdCursor {
-        let mut table = 0;
-        let mut start = None;
+    fn cursor(&self, random: Random, draw: &mut Draw<'_, S>) -> CrowdCursor {
+        let try_start = |random: Random, draw: &Draw<'_, S>| {
+            let table = random.table(TABLES);
+            (table, self.tables[table].try_start(self.lines_max, random, draw))
+        };
+        let (mut table, mut start) = try_start(random, draw);
         for _ in 0..START_TRIES_MAX {
-            table = draw.rng.below(TABLES as u32) as usize;
-            start = self.tables[table].try_start(self.lines_max, draw);
             if start.is_some() {
                 break;
             }
+            (table, start) = try_start(Random(draw.rng.next_u64()), draw);
         }
-        let cursor = self.tables[table].cursor_at(start.unwrap_or_default(), draw);
+        let cursor = self.tables[table].cursor_at(start.unwrap_or_default(), random);
         CrowdCursor { table, tables_left: TABLES - 1, cursor }
     }
 }

@@ -10,9 +10,37 @@ use alloc::vec::Vec;
 use crate::Rng;
 use crate::slot::{Freshness, Slot};
 
+/// A random number that says where a draw begins, known before the draw so that its memory can be
+/// fetched beforehand.
+#[derive(Clone, Copy)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn line(self, lines: usize) -> usize {
+        (((self.0 >> 32) * lines as u64) >> 32) as usize
+    }
+
+    pub(crate) fn slot(self, slots: usize) -> usize {
+        (self.0 as u16 as usize * slots) >> 16
+    }
+
+    /// Of a table of an odd number of lines: any power of two is coprime to it, so that to go on by
+    /// it visits all lines.
+    pub(crate) fn stride(self, lines: usize) -> usize {
+        let exponents = lines.max(1).ilog2().max(1) as usize;
+        1 << ((usize::from((self.0 >> 16) as u8) * exponents) >> 8)
+    }
+
+    pub(crate) fn table(self, tables: usize) -> usize {
+        (usize::from((self.0 >> 24) as u8) * tables) >> 8
+    }
+}
+
 /// What a draw needs to know, and where it goes.
 pub(crate) struct Draw<'a, S: Slot> {
-    pub(crate) rng: &'a mut Rng,
+    pub(crate) rng: Rng,
+    /// Where it begins among leechers, or in a small swarm, and among seeders.
+    pub(crate) starts: [Random; 2],
     pub(crate) fresh: Freshness,
     /// The announcing peer, never drawn; empty where it is of the other family.
     pub(crate) own: S,

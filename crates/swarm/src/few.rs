@@ -134,7 +134,7 @@ impl Few<'_> {
         let split = S::split(&self.head);
         let first = if role == Role::Seeder { usize::from(split.seeders) } else { 0 };
         let count = split.len() - first;
-        let mut start = draw.rng.below(count as u32) as usize;
+        let mut start = draw.starts[0].line(count);
         // Among so few the announcing peer itself is often met, and whoever follows it must not be
         // taken in its place more often than others.
         for _ in 0..START_TRIES_MAX {

@@ -33,5 +33,5 @@ pub use now::Now;
 pub use rng::Rng;
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, Totals, Want,
+    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,
 };

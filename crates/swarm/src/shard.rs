@@ -3,7 +3,6 @@
 //! A swarm of one or two IPv4 peers lives in its entry, one of up to some thirty in a block of the
 //! arena, a larger one in tables of its own.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -12,10 +11,12 @@ use peerage_proto::{InfoHash, PeerId};
 use crate::arena::Arena;
 use crate::big::{Big, BigSlot, Found};
 use crate::context::Context;
+use crate::draw::Random;
 use crate::entry::{Block, Body};
 use crate::few::{FAMILY_PEERS_MAX, Few, FewMut, FewSlot, Head};
 use crate::index::Index;
-use crate::slot::{Slot, Slot4, Slot6, State};
+use crate::prefetch::prefetch;
+use crate::slot::{HashKey, Slot, Slot4, Slot6, State};
 use crate::{Counts, Peers, Role};
 
 /// Peers by family and role.
@@ -43,11 +44,19 @@ pub(crate) trait PeerSlot: FewSlot + BigSlot {
 /// A swarm, an address, a port.
 pub(crate) type IdKey = (InfoHash, [u8; 18]);
 
+/// What is known of an announce before it is answered.
+pub(crate) struct Look {
+    pub(crate) role: Role,
+    pub(crate) starts: [Random; 2],
+    pub(crate) want: usize,
+}
+
 #[derive(Default)]
 pub(crate) struct Shard {
     pub(crate) index: Index,
     pub(crate) arena: Arena,
-    pub(crate) bigs: Vec<Option<Box<Big>>>,
+    /// By number. In place, not boxed: one cache miss less on the way to their peers.
+    pub(crate) bigs: Vec<Option<Big>>,
     pub(crate) bigs_free: Vec<u32>,
     pub(crate) census: Census,
     pub(crate) completed: u64,
@@ -123,11 +132,11 @@ impl Census {
 
 impl Shard {
     pub(crate) fn bytes(&self) -> usize {
-        let bigs = self.bigs.iter().flatten().map(|big| big.bytes()).sum::<usize>();
+        let bigs = self.bigs.iter().flatten().map(Big::bytes).sum::<usize>();
         self.index.bytes()
             + self.arena.bytes()
             + bigs
-            + self.bigs.capacity() * size_of::<Option<Box<Big>>>()
+            + self.bigs.capacity() * size_of::<Option<Big>>()
             + self.bigs_free.capacity() * size_of::<u32>()
             + self.ids.len() * size_of::<(IdKey, PeerId)>() * 3 / 2
     }
@@ -237,6 +246,23 @@ impl Shard {
         }
     }
 
+    /// Starts to fetch what an announce of a peer to the swarm at `place` will touch.
+    pub(crate) fn prefetch<S: PeerSlot>(&self, key: &HashKey, place: usize, peer: S, look: &Look) {
+        match self.index.entry(place).body() {
+            Body::Inline(_) | Body::Empty(_) => {}
+            Body::Block(block) => {
+                let words = self.arena.block(block.offset, block.capacity);
+                for line in words.chunks(64 / size_of::<u32>()) {
+                    prefetch(line.as_ptr().addr());
+                }
+            }
+            Body::Big(number) => {
+                let roles = S::of(self.big(number));
+                roles.prefetch(look.role, peer.hash(key), look.starts, look.want);
+            }
+        }
+    }
+
     pub(crate) fn big(&self, number: u32) -> &Big {
         self.bigs[number as usize].as_ref().expect("an entry names a large swarm that is there")
     }
@@ -324,7 +350,7 @@ impl Shard {
     }
 
     fn make_big(&mut self, context: &Context<'_>, place: usize) {
-        let mut big = Box::new(Big::new(self.index.entry(place).info_hash));
+        let mut big = Big::new(self.index.entry(place).info_hash);
         self.with_few(place, |few| {
             few.iter::<Slot4>().for_each(|slot| {
                 big.put(slot, slot.hash(&context.key), None, &context.key);
@@ -335,6 +361,9 @@ impl Shard {
         });
         self.free_block(place);
         let number = self.bigs_free.pop().unwrap_or_else(|| {
+            if self.bigs.len() == self.bigs.capacity() {
+                self.bigs.reserve_exact(1 + self.bigs.len() / 8);
+            }
             self.bigs.push(None);
             u32::try_from(self.bigs.len() - 1).expect("fewer large swarms than swarms")
         });

@@ -8,15 +8,16 @@ use peerage_proto::{InfoHash, PeerId};
 
 use crate::addresses::Addresses;
 use crate::context::{Context, Shared};
-use crate::draw::Draw;
+use crate::draw::{Draw, Random};
 use crate::entry::Entry;
 use crate::index;
 use crate::lock::{Mutex, lock};
 use crate::prefetch::prefetch;
-use crate::shard::{PeerSlot, Shard};
+use crate::shard::{Look, PeerSlot, Shard};
 use crate::slot::{HashKey, Slot, Slot4, Slot6, State, Tick};
 use crate::{
-    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Totals, Want,
+    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, SwarmKey,
+    Totals, Want,
 };
 
 /// All swarms. Shared by all workers: each call locks one shard at a time, for one swarm's work or
@@ -24,6 +25,8 @@ use crate::{
 pub struct Swarms {
     shared: Shared,
     shards: Box<[Place]>,
+    /// Of each shard. Apart from them, so that all hints fit the second-level cache.
+    hints: Box<[Hint]>,
     /// Where [`Swarms::expire`] goes on.
     expire_next: AtomicUsize,
 }
@@ -32,15 +35,20 @@ pub struct Swarms {
 const SHARD_BITS: u32 = 11;
 const SHARDS: usize = 1 << SHARD_BITS;
 
-/// A shard, its lock, and hints for [`Swarms::prefetch`] that are read without the lock.
+/// A shard and its lock.
 #[derive(Default)]
 #[repr(align(64))]
 struct Place {
-    /// Where the tables of the index stood when the lock was last released. Old ones do no harm.
+    shard: Mutex<Shard>,
+}
+
+/// Where the tables of a shard's index stood when its lock was last released: for
+/// [`Swarms::prefetch`], which takes no lock. An old one does no harm.
+#[derive(Default)]
+struct Hint {
     tags: AtomicUsize,
     entries: AtomicUsize,
     places: AtomicU32,
-    shard: Mutex<Shard>,
 }
 
 impl Swarms {
@@ -56,15 +64,18 @@ impl Swarms {
             addresses,
         };
         let shards = (0..SHARDS).map(|_| Place::default()).collect();
-        Self { shared, shards, expire_next: AtomicUsize::new(0) }
+        let hints = (0..SHARDS).map(|_| Hint::default()).collect();
+        Self { shared, shards, hints, expire_next: AtomicUsize::new(0) }
     }
 
     /// Takes in an announce and draws peers for it, uniformly at random: for a leecher seeders and
     /// leechers, for a seeder leechers, for one that leaves none. `peers` is cleared first.
+    ///
+    /// `key` is that of the announce's info_hash, see [`Swarms::key`].
     pub fn announce(
         &self,
         now: Now,
-        rng: &mut Rng,
+        key: SwarmKey,
         announce: &Announce,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
@@ -73,12 +84,48 @@ impl Swarms {
         match announce.address {
             IpAddr::V4(ip) => {
                 let slot = Slot4::of(ip, announce.port);
-                self.announce_as(&context, rng, announce, slot, Slot6::EMPTY, peers)
+                self.announce_as(&context, key.0, announce, slot, Slot6::EMPTY, peers)
             }
             IpAddr::V6(ip) => {
                 let slot = Slot6::of(ip, announce.port);
-                self.announce_as(&context, rng, announce, slot, Slot4::EMPTY, peers)
+                self.announce_as(&context, key.0, announce, slot, Slot4::EMPTY, peers)
             }
+        }
+    }
+
+    /// Where a swarm is looked for.
+    pub fn key(&self, info_hash: &InfoHash) -> SwarmKey {
+        SwarmKey(self.shared.hash(info_hash))
+    }
+
+    /// Starts to fetch the memory by which a swarm is found. Does nothing else, and takes no lock.
+    pub fn prefetch(&self, key: SwarmKey) {
+        let shard = shard_of(key.0);
+        let place = (&raw const self.shards[shard]).addr();
+        (0..size_of::<Place>()).step_by(64).for_each(|offset| prefetch(place + offset));
+        let hint = &self.hints[shard];
+        let home = index::home(key.0, hint.places.load(Ordering::Relaxed) as usize);
+        prefetch(hint.tags.load(Ordering::Relaxed) + home);
+        let entry = hint.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
+        prefetch(entry);
+        prefetch(entry + 64);
+    }
+
+    /// Starts to fetch the peers that an announce will touch, to be called for a whole batch between
+    /// [`Swarms::prefetch`] and [`Swarms::announce`]. Does nothing else, under a short lock.
+    pub fn prefetch_peers(&self, key: SwarmKey, announce: &Announce) {
+        let (Want::Own(want) | Want::Both(want)) = announce.want;
+        let (role, want) = match announce.change {
+            Change::Here { role, .. } | Change::Absent { role } => (role, want as usize),
+            Change::Gone => (Role::Leecher, 0),
+        };
+        let look = Look { role, starts: announce.seeds.map(Random), want };
+        let shard = lock(&self.place(key.0).shard);
+        let Some(place) = shard.index.find(&announce.info_hash, key.0) else { return };
+        let key = &self.shared.key;
+        match announce.address {
+            IpAddr::V4(ip) => shard.prefetch(key, place, Slot4::of(ip, announce.port), &look),
+            IpAddr::V6(ip) => shard.prefetch(key, place, Slot6::of(ip, announce.port), &look),
         }
     }
 
@@ -87,17 +134,6 @@ impl Swarms {
         let hash = self.shared.hash(info_hash);
         let shard = lock(&self.place(hash).shard);
         shard.index.find(info_hash, hash).map(|place| shard.counts(place)).unwrap_or_default()
-    }
-
-    /// Starts to bring the memory of a swarm into the cache. Does nothing else, and takes no lock.
-    pub fn prefetch(&self, info_hash: &InfoHash) {
-        let hash = self.shared.hash(info_hash);
-        let place = self.place(hash);
-        let home = index::home(hash, place.places.load(Ordering::Relaxed) as usize);
-        prefetch(place.tags.load(Ordering::Relaxed) + home);
-        let entry = place.entries.load(Ordering::Relaxed) + home * size_of::<Entry>();
-        prefetch(entry);
-        prefetch(entry + 64);
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
@@ -110,7 +146,7 @@ impl Swarms {
         let count = SHARDS.div_ceil(parts.max(1) as usize);
         for _ in 0..count {
             let shard = self.expire_next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            self.expire_shard(&context, &self.shards[shard], &mut expired);
+            self.expire_shard(&context, shard, &mut expired);
         }
         expired
     }
@@ -119,11 +155,11 @@ impl Swarms {
     pub fn retain(&self, mut keep: impl FnMut(&InfoHash) -> bool) -> Expired {
         let context = self.shared.at(Now::default());
         let mut expired = Expired::default();
-        for place in &self.shards {
+        for (place, hint) in self.shards.iter().zip(&self.hints) {
             let before = expired.swarms;
             let mut shard = lock(&place.shard);
             shard.retain(&context, &mut keep, &mut expired);
-            place.hint(&shard);
+            hint.set(&shard);
             self.shared.swarms.fetch_sub(expired.swarms - before, Ordering::Relaxed);
         }
         expired
@@ -160,21 +196,19 @@ impl Swarms {
     }
 
     fn place(&self, hash: u64) -> &Place {
-        &self.shards[(hash >> (64 - SHARD_BITS)) as usize]
+        &self.shards[shard_of(hash)]
     }
 
     fn announce_as<S: PeerSlot, Other: PeerSlot>(
         &self,
         context: &Context<'_>,
-        rng: &mut Rng,
+        hash: u64,
         announce: &Announce,
         peer: S,
         nobody: Other,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
-        let hash = context.hash(&announce.info_hash);
-        let home = self.place(hash);
-        let mut shard = lock(&home.shard);
+        let mut shard = lock(&self.place(hash).shard);
         let found = shard.index.find(&announce.info_hash, hash);
         let (place, stored) = match announce.change {
             Change::Here { role, completed, paused } => {
@@ -182,7 +216,7 @@ impl Swarms {
                     Some(place) => place,
                     None => match context.has_room_for_swarm_of(peer) {
                         Stored::AsAsked => {
-                            self.add_swarm(context, home, &mut shard, announce.info_hash, hash)
+                            self.add_swarm(context, &mut shard, announce.info_hash, hash)
                         }
                         stored => return (Counts::default(), stored),
                     },
@@ -209,10 +243,11 @@ impl Swarms {
         };
         let (Want::Own(want) | Want::Both(want)) = announce.want;
         let want = want as usize;
-        shard.draw(context, rng, place, role, peer, want, peers);
+        let look = Look { role, starts: announce.seeds.map(Random), want };
+        shard.draw(context, place, &look, peer, peers);
         if let Want::Both(_) = announce.want {
-            let rest = want - S::list(peers).len();
-            shard.draw(context, rng, place, role, nobody, rest, peers);
+            let rest = Look { want: want - S::list(peers).len(), ..look };
+            shard.draw(context, place, &rest, nobody, peers);
         }
         (shard.counts(place), stored)
     }
@@ -220,7 +255,6 @@ impl Swarms {
     fn add_swarm(
         &self,
         context: &Context<'_>,
-        home: &Place,
         shard: &mut Shard,
         info_hash: InfoHash,
         hash: u64,
@@ -228,11 +262,12 @@ impl Swarms {
         self.shared.swarms.fetch_add(1, Ordering::Relaxed);
         let rehash = |info_hash: &InfoHash| context.hash(info_hash);
         let place = shard.index.insert(Entry::new(info_hash), hash, rehash);
-        home.hint(shard);
+        self.hints[shard_of(hash)].set(shard);
         place
     }
 
-    fn expire_shard(&self, context: &Context<'_>, place: &Place, expired: &mut Expired) {
+    fn expire_shard(&self, context: &Context<'_>, shard: usize, expired: &mut Expired) {
+        let (place, hint) = (&self.shards[shard], &self.hints[shard]);
         let bigs = lock(&place.shard).bigs();
         for number in 0..bigs {
             let mut part = 0;
@@ -243,13 +278,17 @@ impl Swarms {
         let before = expired.swarms;
         let mut shard = lock(&place.shard);
         shard.expire_small(context, expired);
-        place.hint(&shard);
+        hint.set(&shard);
         self.shared.swarms.fetch_sub(expired.swarms - before, Ordering::Relaxed);
     }
 }
 
-impl Place {
-    fn hint(&self, shard: &Shard) {
+fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARD_BITS)) as usize
+}
+
+impl Hint {
+    fn set(&self, shard: &Shard) {
         self.tags.store(shard.index.tags_address(), Ordering::Relaxed);
         self.entries.store(shard.index.entries_address(), Ordering::Relaxed);
         self.places.store(shard.index.places() as u32, Ordering::Relaxed);
@@ -317,21 +356,21 @@ impl Shard {
         self.index.find(&announce.info_hash, context.hash(&announce.info_hash))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is another thing")]
     fn draw<S: PeerSlot>(
         &self,
         context: &Context<'_>,
-        rng: &mut Rng,
         place: usize,
-        role: Role,
+        look: &Look,
         own: S,
-        out_max: usize,
         peers: &mut Peers,
     ) {
+        let &Look { role, starts, want: out_max } = look;
         if out_max == 0 {
             return;
         }
-        let mut draw = Draw { rng, fresh: context.fresh, own, out: S::list(peers), out_max };
+        let rng = Rng::from_seed(starts[0].0 ^ starts[1].0);
+        let mut draw =
+            Draw { rng, starts, fresh: context.fresh, own, out: S::list(peers), out_max };
         match self.big_at(place) {
             Some(big) => S::of(big).draw(role, &mut draw),
             None => self.with_few(place, |few| few.draw(role, &mut draw)),

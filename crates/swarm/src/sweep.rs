@@ -1,6 +1,5 @@
 //! Dropping peers and swarms: those that are no longer heard from, those no longer allowed.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -118,7 +117,7 @@ impl Shard {
             *completed -= u64::from(entry.completed());
             if let Body::Big(number) = entry.body() {
                 let slot = &mut bigs[number as usize];
-                let mut big: Box<Big> = slot.take().expect("an entry names a large swarm");
+                let mut big = slot.take().expect("an entry names a large swarm");
                 bigs_free.push(number);
                 for part in 0..big.parts() {
                     let nobody = Freshness::NOBODY;

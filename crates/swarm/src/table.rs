@@ -9,6 +9,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::draw::Draw;
+use crate::draw::Random;
+use crate::prefetch::prefetch;
 use crate::slot::{HashKey, Line, Slot};
 
 /// A table of up to some ten thousand peers: it is rebuilt in one go when it grows.
@@ -21,6 +23,9 @@ pub(crate) struct Table<S: Slot> {
 
 /// How often a draw looks for a random peer to start at.
 const START_TRIES_MAX: u32 = 16;
+
+/// More than a draw of fifty peers visits.
+const PREFETCH_LINES_MAX: usize = 12;
 
 /// Where a peer stands.
 #[derive(Clone, Copy)]
@@ -147,34 +152,66 @@ impl<S: Slot> Table<S> {
         before - kept
     }
 
-    /// Starts a draw at a random peer that `draw` may take. As the draw then goes through the others
-    /// in a fixed order, each is as likely as any other to be among those it takes.
-    pub(crate) fn cursor(&self, draw: &mut Draw<'_, S>) -> Cursor {
-        let mut cursor = self.cursor_at((0, 0), draw);
+    /// Starts a draw at a random peer that `draw` may take, at first where `random` says. As the draw
+    /// then goes through the others in a fixed order, each is as likely as any other to be among
+    /// those it takes.
+    pub(crate) fn cursor(&self, random: Random, draw: &mut Draw<'_, S>) -> Cursor {
+        let mut start = self.try_start(self.lines.len(), random, draw);
         // A table with few peers or many stale ones is rare; then any start must do.
         for _ in 0..START_TRIES_MAX {
-            if let Some((line, slot)) = self.try_start(self.lines.len(), draw) {
-                (cursor.line, cursor.slot) = (line, slot);
+            if start.is_some() {
                 break;
             }
+            start = self.try_start(self.lines.len(), Random(draw.rng.next_u64()), draw);
         }
-        cursor
+        self.cursor_at(start.unwrap_or_default(), random)
     }
 
     /// A random place among `lines` lines, of which this table may have fewer: that of a peer that
     /// `draw` may take, or none.
-    pub(crate) fn try_start(&self, lines: usize, draw: &mut Draw<'_, S>) -> Option<(usize, usize)> {
-        let line = draw.rng.below(lines as u32) as usize;
-        let slot = draw.rng.below(Self::SLOTS as u32) as usize;
+    pub(crate) fn try_start(
+        &self,
+        lines: usize,
+        random: Random,
+        draw: &Draw<'_, S>,
+    ) -> Option<(usize, usize)> {
+        let (line, slot) = (random.line(lines), random.slot(Self::SLOTS));
         let found = self.lines.get(line)?.slots()[slot];
         draw.takes(found).then_some((line, slot))
     }
 
     /// Starts a draw at a place.
-    pub(crate) fn cursor_at(&self, start: (usize, usize), draw: &mut Draw<'_, S>) -> Cursor {
-        // Any power of two is coprime to an odd number of lines.
-        let stride = 1 << draw.rng.below(self.lines.len().max(1).ilog2().max(1));
-        Cursor { line: start.0, slot: start.1, stride, places_left: self.places() }
+    pub(crate) fn cursor_at(&self, (line, slot): (usize, usize), random: Random) -> Cursor {
+        let stride = random.stride(self.lines.len());
+        Cursor { line, slot, stride, places_left: self.places() }
+    }
+
+    /// Starts to fetch the lines that a draw of about `want` peers with the same `random` will most
+    /// likely visit, if its first try among `lines` lines holds.
+    pub(crate) fn prefetch_draw(&self, lines: usize, random: Random, want: usize) {
+        let stride = random.stride(self.lines.len());
+        let mut line = random.line(lines);
+        if self.lines.len() <= line {
+            return;
+        }
+        // Four of five places are taken.
+        let count = (want * 5).div_ceil(4 * Self::SLOTS) + 1;
+        for _ in 0..count.min(self.lines.len()).min(PREFETCH_LINES_MAX) {
+            self.prefetch_line(line);
+            line += stride;
+            if self.lines.len() <= line {
+                line -= self.lines.len();
+            }
+        }
+    }
+
+    /// Starts to fetch the line where a peer most likely stands.
+    pub(crate) fn prefetch_home(&self, hash: u64) {
+        self.prefetch_line(self.home(hash));
+    }
+
+    fn prefetch_line(&self, line: usize) {
+        prefetch(self.lines.as_ptr().addr() + line * size_of::<S::Line>());
     }
 
     /// Draws until `draw` is full or each place was visited. May be called again to go on.

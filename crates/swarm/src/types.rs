@@ -111,7 +111,14 @@ pub struct Announce {
     pub change: Change,
     /// What it asks for.
     pub want: Want,
+    /// Random numbers, by which the draw of its peers goes. Beforehand, so that
+    /// [`Swarms::prefetch_peers`](crate::Swarms::prefetch_peers) knows which peers that will be.
+    pub seeds: [u64; 2],
 }
+
+/// Where in the store a swarm is looked for: the keyed hash of its info_hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwarmKey(pub(crate) u64);
 
 /// The peers handed out, in compact form (address, then port, big-endian), each at most once and
 /// never the announcing one.

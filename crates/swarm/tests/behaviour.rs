@@ -39,6 +39,7 @@ fn here(swarm: u32, peer: u32, role: Role, want: u32) -> Announce {
         peer_id: PeerId([0; 20]),
         change: Change::Here { role, completed: false, paused: false },
         want: Want::Own(want),
+        seeds: [0, 0],
     }
 }
 
@@ -62,7 +63,10 @@ impl Client {
     }
 
     fn announce(&mut self, now: Now, announce: &Announce) -> (Counts, Stored) {
-        self.swarms.announce(now, &mut self.rng, announce, &mut self.peers)
+        let seeds = [self.rng.next_u64(), self.rng.next_u64()];
+        let announce = Announce { seeds, ..*announce };
+        let key = self.swarms.key(&announce.info_hash);
+        self.swarms.announce(now, key, &announce, &mut self.peers)
     }
 }
 
@@ -252,10 +256,18 @@ fn every_swarm_is_visited_once() {
 #[test]
 fn prefetch_of_anything_does_nothing() {
     let mut client = Client::new(LIMITS);
-    client.swarms.prefetch(&hash(1));
-    client.announce(NOW, &here(1, 1, Role::Seeder, 0));
-    client.swarms.prefetch(&hash(1));
-    assert_eq!(client.swarms.totals().swarms, 1);
+    for peers in [0, 1, 20, 2000] {
+        for peer in 0..peers {
+            client.announce(NOW, &here(1, peer, Role::Seeder, 0));
+        }
+        let before = client.swarms.totals();
+        for announce in [here(1, 1, Role::Leecher, 50), as_v6(here(1, 1, Role::Seeder, 50))] {
+            let key = client.swarms.key(&announce.info_hash);
+            client.swarms.prefetch(key);
+            client.swarms.prefetch_peers(key, &announce);
+        }
+        assert_eq!(client.swarms.totals(), before);
+    }
 }
 
 /// Bytes asked of the allocator, by peer; what the operating system adds is measured by

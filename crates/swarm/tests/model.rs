@@ -203,6 +203,7 @@ fn random_announce(rng: &mut Rng) -> Announce {
         peer_id: PeerId(core::array::from_fn(|_| rng.below(256) as u8)),
         change,
         want: if rng.below(2) == 0 { Want::Own(want) } else { Want::Both(want) },
+        seeds: [0, 0],
     }
 }
 
@@ -230,8 +231,14 @@ fn run(seed: u64, operations: u32, peer_ids: PeerIds) {
                 model.swarms.remove(&doomed);
             }
             _ => {
-                let announce = random_announce(&mut rng);
-                let (counts, stored) = swarms.announce(now, &mut draw_rng, &announce, &mut peers);
+                let mut announce = random_announce(&mut rng);
+                announce.seeds = [draw_rng.next_u64(), draw_rng.next_u64()];
+                let key = swarms.key(&announce.info_hash);
+                if rng.below(2) == 0 {
+                    swarms.prefetch(key);
+                    swarms.prefetch_peers(key, &announce);
+                }
+                let (counts, stored) = swarms.announce(now, key, &announce, &mut peers);
                 assert_eq!(stored, Stored::AsAsked);
                 assert_eq!(counts, model.announce(now_secs, &announce), "{announce:?}");
                 let available = model.available(now_secs, &announce);

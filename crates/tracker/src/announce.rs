@@ -34,6 +34,13 @@ pub struct Announce {
     pub families: Families,
 }
 
+/// An announce that is granted and not yet answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared {
+    key: swarm::SwarmKey,
+    announce: swarm::Announce,
+}
+
 /// Which families a reply can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
@@ -186,8 +193,14 @@ impl Tracker {
         worker: &mut Worker,
         announce: &Announce,
     ) -> Result<Announced, Refusal> {
+        let prepared = self.prepare(worker, announce)?;
+        self.finish(now, worker, &prepared)
+    }
+
+    /// The first of three steps of an announce, of which each is taken for a whole batch before the
+    /// next: decides whether it is granted, and starts to fetch the memory its swarm is found by.
+    pub fn prepare(&self, worker: &mut Worker, announce: &Announce) -> Result<Prepared, Refusal> {
         let rules = &worker.rules;
-        worker.peers.clear();
         if !rules.access.allows(&announce.info_hash) {
             return Err(Refusal::NotListed);
         }
@@ -203,9 +216,27 @@ impl Tracker {
                 Families::Own => Want::Own(numwant),
                 Families::Both => Want::Both(numwant),
             },
+            seeds: [worker.rng.next_u64(), worker.rng.next_u64()],
         };
+        let key = self.swarms.key(&announce.info_hash);
+        self.swarms.prefetch(key);
+        Ok(Prepared { key, announce })
+    }
+
+    /// The second step, which may be left out: starts to fetch the peers it will touch.
+    pub fn look_ahead(&self, prepared: &Prepared) {
+        self.swarms.prefetch_peers(prepared.key, &prepared.announce);
+    }
+
+    /// The last step, leaving the peers to hand out in `worker.peers`.
+    pub fn finish(
+        &self,
+        now: Now,
+        worker: &mut Worker,
+        prepared: &Prepared,
+    ) -> Result<Announced, Refusal> {
         let (counts, stored) =
-            self.swarms.announce(now, &mut worker.rng, &announce, &mut worker.peers);
+            self.swarms.announce(now, prepared.key, &prepared.announce, &mut worker.peers);
         let warning = match stored {
             Stored::AsAsked => None,
             Stored::AddressFull => return Err(Refusal::AddressFull),
@@ -215,10 +246,10 @@ impl Tracker {
             }
         };
         let interval_secs = self.interval_secs.load(Ordering::Relaxed);
-        let jitter_secs = rules.jitter_secs.min(interval_secs / 4);
+        let jitter_secs = worker.rules.jitter_secs.min(interval_secs / 4);
         Ok(Announced {
             interval_secs: interval_secs + worker.rng.below(jitter_secs + 1),
-            min_interval_secs: rules.min_interval_secs.min(interval_secs),
+            min_interval_secs: worker.rules.min_interval_secs.min(interval_secs),
             counts,
             warning,
         })

@@ -235,7 +235,7 @@ impl Endpoint {
             if scraped.len() == worker.rules.scrape_hashes_max as usize {
                 return Err(Refusal::ScrapeTooLong.into());
             }
-            tracker.swarms().prefetch(&info_hash);
+            tracker.swarms().prefetch(tracker.swarms().key(&info_hash));
             scraped.push(info_hash);
         }
         worker.counters.request(Protocol::Http, Family::of(address), Kind::Scrape);

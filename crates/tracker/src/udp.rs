@@ -6,10 +6,12 @@ use alloc::vec;
 use core::net::{IpAddr, SocketAddr};
 
 use peerage_proto::Family;
-use peerage_proto::udp::{self, ParseError, Request, ScrapeEntry, TransactionId};
+use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
 use peerage_swarm::Now;
 
-use crate::{Announce, Connections, Families, Kind, Protocol, Refusal, Tracker, Worker};
+use crate::{
+    Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Tracker, Worker,
+};
 
 /// Most bytes of a reply: what fits an Ethernet frame over IPv6 (1500 - 40 - 8).
 pub const REPLY_BYTES_MAX: usize = 1452;
@@ -75,95 +77,122 @@ impl Endpoint {
     /// Answers a batch. `batch` is no longer than `replies` has room for; `replies` is cleared
     /// first.
     ///
-    /// A first pass starts to fetch the memory that the announces will touch, so that the misses of
-    /// the whole batch overlap.
+    /// Goes through the batch in groups, and through each group three times: the first pass reads
+    /// and checks the requests and starts to fetch the memory by which their swarms are found, the
+    /// second that of their peers, and the third answers. So the cache misses of a group overlap.
     pub fn handle(&mut self, now: Now, batch: &[Datagram<'_>], replies: &mut Replies) {
         assert!(batch.len() <= replies.buffers.len());
         self.tracker.refresh(&mut self.worker);
-        for datagram in batch {
-            if let Some(info_hash) = udp::announced_info_hash(datagram.bytes) {
-                self.tracker.swarms().prefetch(&info_hash);
-            }
-        }
         replies.count = 0;
-        for (index, datagram) in batch.iter().enumerate() {
-            let reply = &mut replies.buffers[replies.count];
-            let length = self.answer(now, datagram, reply);
-            if length != 0 {
-                replies.filled[replies.count] = (index as u16, length as u16);
-                replies.count += 1;
+        let mut steps = [const { Step::Silence }; GROUP];
+        for (group, datagrams) in batch.chunks(GROUP).enumerate() {
+            for (step, datagram) in steps.iter_mut().zip(datagrams) {
+                *step = self.read(now, datagram);
+            }
+            for step in &steps[..datagrams.len()] {
+                if let Step::Announce(_, Ok(prepared)) = step {
+                    self.tracker.look_ahead(prepared);
+                }
+            }
+            for (index, step) in steps[..datagrams.len()].iter().enumerate() {
+                let reply = &mut replies.buffers[replies.count];
+                let length = self.answer(now, step, reply);
+                if length != 0 {
+                    let index = (group * GROUP + index) as u16;
+                    replies.filled[replies.count] = (index, length as u16);
+                    replies.count += 1;
+                }
             }
         }
     }
 
-    /// Writes the reply and returns its length, 0 for none.
-    fn answer(&mut self, now: Now, datagram: &Datagram<'_>, reply: &mut Reply) -> usize {
+    /// Reads a datagram and decides what is to be done with it.
+    fn read<'a>(&mut self, now: Now, datagram: &Datagram<'a>) -> Step<'a> {
         let source = datagram.source.ip();
         let family = Family::of(source);
         match udp::parse(datagram.bytes) {
             Ok(Request::Connect(transaction_id)) => {
                 self.worker.counters.request(Protocol::Udp, family, Kind::Connect);
-                let id = self.connections.issue(now, source);
-                put(reply, 0, &udp::connect_reply(id, transaction_id))
+                Step::Connect(transaction_id, self.connections.issue(now, source))
             }
-            Ok(Request::Announce(announce)) => {
-                if !self.connections.is_valid(now, source, announce.connection_id) {
-                    return self.bad_connection_id(announce.transaction_id, reply);
+            Ok(Request::Announce(request)) => {
+                let transaction_id = request.transaction_id;
+                if !self.connections.is_valid(now, source, request.connection_id) {
+                    return self.bad_connection_id(transaction_id);
                 }
                 self.worker.counters.request(Protocol::Udp, family, Kind::Announce);
-                self.announce(now, source, &announce, reply)
+                let announce = self.announce(source, &request);
+                let prepared = self.tracker.prepare(&mut self.worker, &announce);
+                Step::Announce(transaction_id, prepared)
             }
             Ok(Request::Scrape(scrape)) => {
                 if !self.connections.is_valid(now, source, scrape.connection_id) {
-                    return self.bad_connection_id(scrape.transaction_id, reply);
+                    return self.bad_connection_id(scrape.transaction_id);
                 }
                 self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
-                self.scrape(&scrape, reply)
+                Step::Scrape(scrape)
             }
-            Err(error) => self.malformed(now, datagram, error, reply),
+            Err(error) => self.malformed(now, datagram, error),
         }
     }
 
-    fn announce(
-        &mut self,
-        now: Now,
-        source: IpAddr,
-        request: &udp::Announce<'_>,
-        reply: &mut Reply,
-    ) -> usize {
-        let family = Family::of(source);
-        let room = (REPLY_BYTES_MAX - udp::ANNOUNCE_REPLY_BYTES) / family.compact_bytes();
-        let default = self.worker.rules.numwant_default;
-        let announce = Announce {
+    /// Writes the reply and returns its length, 0 for none.
+    fn answer(&mut self, now: Now, step: &Step<'_>, reply: &mut Reply) -> usize {
+        match step {
+            Step::Silence => 0,
+            Step::Connect(transaction_id, id) => {
+                put(reply, 0, &udp::connect_reply(*id, *transaction_id))
+            }
+            Step::Announce(transaction_id, prepared) => {
+                let announced = prepared
+                    .as_ref()
+                    .map_err(|&refusal| refusal)
+                    .and_then(|prepared| self.tracker.finish(now, &mut self.worker, prepared));
+                match announced {
+                    Ok(announced) => self.announced(*transaction_id, &announced, reply),
+                    Err(refusal) => {
+                        self.worker.counters.refused(Protocol::Udp, refusal);
+                        error(*transaction_id, refusal.text(), reply)
+                    }
+                }
+            }
+            Step::Scrape(scrape) => self.scrape(scrape, reply),
+            Step::Error(transaction_id, text) => error(*transaction_id, text, reply),
+        }
+    }
+
+    fn announce(&self, source: IpAddr, request: &udp::Announce<'_>) -> Announce {
+        let room =
+            (REPLY_BYTES_MAX - udp::ANNOUNCE_REPLY_BYTES) / Family::of(source).compact_bytes();
+        let numwant = request.numwant.unwrap_or(self.worker.rules.numwant_default);
+        Announce {
             info_hash: request.info_hash,
             peer_id: request.peer_id,
             address: source,
             port: request.port,
             left: Some(request.left),
             event: request.event,
-            numwant: Some(request.numwant.unwrap_or(default).min(room as u32)),
+            numwant: Some(numwant.min(room as u32)),
             families: Families::Own,
-        };
-        let transaction_id = request.transaction_id;
-        let announced = match self.tracker.announce(now, &mut self.worker, &announce) {
-            Ok(announced) => announced,
-            Err(refusal) => {
-                self.worker.counters.refused(Protocol::Udp, refusal);
-                return error(transaction_id, refusal.text(), reply);
-            }
-        };
+        }
+    }
+
+    fn announced(
+        &self,
+        transaction_id: TransactionId,
+        announced: &Announced,
+        reply: &mut Reply,
+    ) -> usize {
         let head = udp::announce_reply_head(
             transaction_id,
             announced.interval_secs,
             announced.counts.leechers,
             announced.counts.seeders,
         );
-        let peers = match family {
-            Family::V4 => self.worker.peers.v4.as_flattened(),
-            Family::V6 => self.worker.peers.v6.as_flattened(),
-        };
+        // Of one family, that of the datagram.
         let length = put(reply, 0, &head);
-        put(reply, length, peers)
+        let length = put(reply, length, self.worker.peers.v4.as_flattened());
+        put(reply, length, self.worker.peers.v6.as_flattened())
     }
 
     fn scrape(&mut self, request: &udp::Scrape<'_>, reply: &mut Reply) -> usize {
@@ -180,30 +209,38 @@ impl Endpoint {
         length
     }
 
-    fn bad_connection_id(&self, transaction_id: TransactionId, reply: &mut Reply) -> usize {
+    fn bad_connection_id(&self, transaction_id: TransactionId) -> Step<'static> {
         self.worker.counters.bad_connection_ids.add(1);
-        error(transaction_id, BAD_CONNECTION_ID, reply)
+        Step::Error(transaction_id, BAD_CONNECTION_ID)
     }
 
     /// A datagram that is no request gets an error only if it carries a valid connection id.
-    fn malformed(
-        &self,
-        now: Now,
-        datagram: &Datagram<'_>,
-        error_kind: ParseError,
-        reply: &mut Reply,
-    ) -> usize {
+    fn malformed(&self, now: Now, datagram: &Datagram<'_>, error: ParseError) -> Step<'static> {
         self.worker.counters.malformed_datagrams.add(1);
         match udp::connection_id(datagram.bytes) {
             Some((id, transaction_id))
                 if self.connections.is_valid(now, datagram.source.ip(), id) =>
             {
                 self.worker.counters.refused(Protocol::Udp, Refusal::Malformed);
-                error(transaction_id, error_kind.text(), reply)
+                Step::Error(transaction_id, error.text())
             }
-            _ => 0,
+            _ => Step::Silence,
         }
     }
+}
+
+/// Datagrams whose cache misses overlap: about as many as a core can wait for, and few enough that
+/// what was fetched is still in the first-level cache when it is needed.
+const GROUP: usize = 32;
+
+/// What is to be done with a datagram, between its reading and its answer.
+enum Step<'a> {
+    /// Nothing.
+    Silence,
+    Connect(TransactionId, ConnectionId),
+    Announce(TransactionId, Result<Prepared, Refusal>),
+    Scrape(udp::Scrape<'a>),
+    Error(TransactionId, &'static str),
 }
 
 fn error(transaction_id: TransactionId, text: &str, reply: &mut Reply) -> usize {
