@@ -1,3 +1,61 @@
-//! Benchmarks: our tracker beside others, in one run, alternating.
+//! Benchmarks: our tracker beside others, in one run on one machine, alternating.
+//!
+//! Ratios count; absolute figures drift by a third from hour to hour. See `bench/README.md` for
+//! what each program measures, what it needs, and how to read it.
 
-fn main() {}
+mod args;
+mod latency;
+mod load;
+mod mix;
+mod network;
+mod null_udp;
+mod process;
+mod report;
+mod servers;
+mod socket;
+mod trial;
+mod udp;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+use args::Options;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    if matches!(name.as_str(), "" | "-h" | "--help" | "help") {
+        println!("{}", args::USAGE);
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("peerage-bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&name, &options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peerage-bench {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(name: &str, options: &Options) -> Result<(), String> {
+    let ip: IpAddr = match options.is_ipv6 {
+        true => Ipv6Addr::LOCALHOST.into(),
+        false => Ipv4Addr::LOCALHOST.into(),
+    };
+    let address = SocketAddr::new(ip, options.port.unwrap_or(6969));
+    let program: fn(&Options) -> Result<(), String> = match name {
+        "null-udp" => return null_udp::run(address, 30),
+        "udp" => udp::run,
+        _ => return Err("no such program; see --help".to_owned()),
+    };
+    network::prepare();
+    socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
+    program(options)
+}
