@@ -4,10 +4,15 @@
 //! what each program measures, what it needs, and how to read it.
 
 mod args;
+mod growth;
+mod http;
+mod http_load;
 mod latency;
 mod load;
+mod memory;
 mod mix;
 mod network;
+mod null_http;
 mod null_udp;
 mod process;
 mod report;
@@ -52,7 +57,11 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
     let address = SocketAddr::new(ip, options.port.unwrap_or(6969));
     let program: fn(&Options) -> Result<(), String> = match name {
         "null-udp" => return null_udp::run(address, 30),
+        "null-http" => return null_http::run(address, options.body_bytes.unwrap_or(280)),
         "udp" => udp::run,
+        "http" => http::run,
+        "memory" => memory::run,
+        "growth" => growth::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

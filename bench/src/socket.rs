@@ -31,7 +31,7 @@ pub(crate) struct Datagrams {
 /// Whether a call may wait for the first datagram.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Returns once there is at least one datagram, or after the socket's read timeout.
+    /// Returns once there is at least one datagram.
     ForOne,
     /// Returns at once.
     Never,
@@ -44,15 +44,12 @@ impl Datagrams {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
+            // Sources of a routed /64 are local without being configured one by one.
+            socket.set_freebind_v6(true)?;
         }
         socket.bind(&SockAddr::from(address))?;
         force_buffers(&socket, buffer_bytes);
         Ok(Self { socket })
-    }
-
-    /// Bounds the wait of [`Wait::ForOne`].
-    pub(crate) fn set_read_timeout(&self, timeout: std::time::Duration) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(timeout))
     }
 
     /// Fills `batch` with what has arrived; 0 where nothing has.
@@ -289,22 +286,36 @@ fn force_buffers(socket: &Socket, bytes: usize) {
     for (forced, plain) in
         [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
     {
-        for option in [forced, plain] {
-            // SAFETY: the value is a `c_int` on this stack frame, and its size is passed with it.
-            let result = unsafe {
-                libc::setsockopt(
-                    socket.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    option,
-                    (&raw const bytes).cast(),
-                    size_of::<libc::c_int>() as libc::socklen_t,
-                )
-            };
-            if result == 0 {
-                break;
-            }
+        if set_option(socket, libc::SOL_SOCKET, forced, bytes).is_err() {
+            // Fails only for a bad descriptor; what the kernel grants less shows up as loss.
+            let _ = set_option(socket, libc::SOL_SOCKET, plain, bytes);
         }
     }
+}
+
+/// A TCP socket that will connect from `source`, with a port chosen when it connects: then a port
+/// serves again for another destination, and choosing one is cheap.
+pub(crate) fn stream_from(source: IpAddr) -> io::Result<Socket> {
+    let address = SocketAddr::new(source, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+fn set_option(socket: &Socket, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is a `c_int` on this stack frame, and its size is passed with it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Keeps this thread, and the processes it starts, on one core.
