@@ -2,12 +2,10 @@
 //!
 //! nginx returning a constant of our reply's size is the bar: it does no work but HTTP's.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::args::Options;
-use crate::http_load::{HttpAsk, HttpLoad, HttpOutcome, Reuse};
+use crate::http_load::{HttpAsk, HttpLoad, HttpOutcome, Reuse, fetch};
 use crate::load::Pace;
 use crate::mix::{Family, Population, Rng, Shape};
 use crate::process::own_and_machine_cpu;
@@ -145,7 +143,7 @@ fn prepare(
 ) -> Result<Trial, String> {
     let address = server.address(Family::Ipv4);
     let start = Instant::now();
-    while !is_ready(address) {
+    while fetch(address, "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa").is_err() {
         server.process.check_running()?;
         if start.elapsed() > READY_MAX {
             return Err(format!("no answer on {address} within {READY_MAX:?}"));
@@ -175,20 +173,6 @@ fn prepare(
     })?;
     trial.full.push(filled);
     Ok(trial)
-}
-
-/// Whether something speaks HTTP there.
-fn is_ready(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<usize> {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(
-            b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: a\r\n\
-            Connection: close\r\n\r\n",
-        )?;
-        stream.read(&mut [0; 64])
-    };
-    ask().is_ok_and(|bytes| bytes > 0)
 }
 
 /// The mean body of the replies to the fill.

@@ -142,6 +142,8 @@ impl HttpLoad {
         };
         let start = Instant::now();
         let limit_nanos = limit.as_nanos() as u64;
+        // What servers closed since the last run is seen before it is used.
+        self.take_replies(start, &mut outcome)?;
         let (mut issued, mut is_done, mut swept, mut stopped) = (0_u64, false, 0, 0);
         loop {
             let now = start.elapsed().as_nanos() as u64;
@@ -377,6 +379,19 @@ fn write_request(request: &mut Vec<u8>, to: SocketAddr, reuse: Reuse, ask: HttpA
         " HTTP/1.1\r\nHost: {to}\r\nUser-Agent: qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n\
          {connection}\r\n"
     );
+}
+
+/// The body of a page, fetched with a connection of its own; bounded to 1 MiB and a second's wait.
+pub(crate) fn fetch(from: SocketAddr, path: &str) -> io::Result<String> {
+    let second = Duration::from_secs(1);
+    let mut stream = std::net::TcpStream::connect_timeout(&from, second)?;
+    stream.set_read_timeout(Some(second))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n")?;
+    let mut reply = Vec::new();
+    stream.take(1 << 20).read_to_end(&mut reply)?;
+    let reply = String::from_utf8_lossy(&reply);
+    let (_, body) = reply.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+    Ok(body.to_owned())
 }
 
 #[cfg(test)]

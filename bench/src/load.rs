@@ -238,10 +238,9 @@ impl Load {
             slot.transaction_id = slot.transaction_id.wrapping_add(SLOTS as u32);
             let due_nanos = slot.due_nanos;
             self.free.push(slot_index as u16);
-            if let Some(id) = outcome.count(ask, reply, self.family) {
-                if let Ask::Connect { source } = ask {
-                    self.ids[source as usize] = id;
-                }
+            let id = outcome.count(ask, reply, self.family);
+            if let (Ask::Connect { source }, Some(id)) = (ask, id) {
+                self.ids[source as usize] = id;
             }
             if matches!(ask, Ask::Announce { .. }) {
                 outcome.latencies.add(now.saturating_sub(due_nanos));

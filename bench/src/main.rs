@@ -18,6 +18,7 @@ mod process;
 mod report;
 mod servers;
 mod socket;
+mod steady;
 mod trial;
 mod udp;
 
@@ -62,6 +63,7 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "http" => http::run,
         "memory" => memory::run,
         "growth" => growth::run,
+        "steady" => steady::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

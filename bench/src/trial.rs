@@ -23,6 +23,8 @@ const CONNECT_EVERY: u32 = 100;
 pub(crate) const EVENT_NONE: u32 = 0;
 /// BEP 15's number of a first announce.
 pub(crate) const EVENT_STARTED: u32 = 2;
+/// BEP 15's number of a last announce.
+pub(crate) const EVENT_STOPPED: u32 = 3;
 
 /// A server, and a generator for it.
 pub(crate) struct Trial {
@@ -187,7 +189,7 @@ fn is_ready(load: &mut Load, swarms: u32) -> std::io::Result<bool> {
         swarm: swarms - 1,
         is_seeder: false,
     };
-    for event in [EVENT_STARTED, 3] {
+    for event in [EVENT_STARTED, EVENT_STOPPED] {
         let outcome = load.run(rate, limit, &mut one(Ask::Announce { peer, event }))?;
         if outcome.announces == 0 {
             return Ok(false);
