@@ -187,7 +187,7 @@ mod tests {
         table.row(vec!["a".to_owned(), thousands(1_234_567.0)]);
         assert_eq!(
             table.to_text(),
-            "| name |         n |\n|------| --------:|\n| a    | 1 234 567 |"
+            "| name |         n |\n|------| ---------:|\n| a    | 1 234 567 |"
         );
     }
 }
