@@ -13,7 +13,7 @@ use crate::trial::{Measured, Mix, Trial};
 
 const SIZES: [u32; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 const SOURCES: u32 = 4096;
-const WINDOW: usize = 240;
+const WINDOW: usize = 180;
 /// Percent of requests that are connects: as many as keep connection ids alive.
 const CONNECTS: f64 = 1.0;
 

@@ -26,7 +26,7 @@ const SLACK_SECS: f64 = 10.0;
 const CONFIG: &str = "[announce]\ninterval = 10\nmin_interval = 5\nmax_interval = 20\njitter = 1\n\
                       peer_timeout = 30\n";
 const SOURCES: u32 = 4096;
-const WINDOW: usize = 240;
+const WINDOW: usize = 180;
 const CONNECTS_PERCENT: u32 = 5;
 const STOPPED_PERCENT: u32 = 2;
 const SCRAPES_PERCENT: u32 = 1;

@@ -15,7 +15,7 @@ const FILL_MAX: Duration = Duration::from_secs(200);
 /// than 512 bytes without a word.
 const COUNT_HASHES: u32 = 20;
 /// Requests under way while filling: below what a default receive buffer holds.
-const FILL_WINDOW: usize = 192;
+const FILL_WINDOW: usize = 160;
 /// In filling, one request in so many renews a connection id.
 const CONNECT_EVERY: u32 = 100;
 
