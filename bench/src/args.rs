@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) connections: Option<usize>,
     /// Core of the server; the generator takes the other.
     pub(crate) server_core: Option<usize>,
+    /// Niceness of server and load.
+    pub(crate) nice: Option<i32>,
     /// Port of a null responder.
     pub(crate) port: Option<u16>,
     /// Bytes of a null responder's HTTP body.
@@ -62,6 +64,7 @@ options
   --window N        requests without a reply at any time (udp)
   --connections N   connections at any time (http)
   --server-core N   core of the server; the load runs on another (default 0)
+  --nice N          niceness of server and load: -15 on a machine that others use (default 0)
   --results DIR     where results are written (default bench/results)
   --dry             print, but write no file
   --port N, --body-bytes N, --ipv6   for the null responders";
@@ -84,6 +87,7 @@ impl Options {
                 "--window" => options.window = Some(number(&name, &value()?)?),
                 "--connections" => options.connections = Some(number(&name, &value()?)?),
                 "--server-core" => options.server_core = Some(number(&name, &value()?)?),
+                "--nice" => options.nice = Some(number(&name, &value()?)?),
                 "--port" => options.port = Some(number(&name, &value()?)?),
                 "--body-bytes" => options.body_bytes = Some(number(&name, &value()?)?),
                 "--results" => options.results = Some(value()?.into()),

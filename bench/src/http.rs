@@ -108,7 +108,9 @@ fn compare(
             config: "",
         };
         let Some(server) = contestant.start(&setup)? else {
-            report.line(&format!("- left out (not found): {}", contestant.name()));
+            if options.wants(contestant.name()) {
+                report.line(&format!("- left out (not found): {}", contestant.name()));
+            }
             continue;
         };
         let trial = prepare(server, &population, reuse, connections)

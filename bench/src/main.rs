@@ -68,5 +68,8 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
     };
     network::prepare();
     socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
+    if let Some(nice) = options.nice {
+        socket::set_nice(nice).map_err(|error| format!("--nice {nice}: {error}"))?;
+    }
     program(options)
 }

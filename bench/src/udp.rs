@@ -85,7 +85,10 @@ fn mix(
                 trial.fill_and_check(&population)?;
                 trials.push((trial, Vec::new()));
             }
-            None => report.line(&format!("- left out (not found): {}", contestant.name())),
+            None if options.wants(contestant.name()) => {
+                report.line(&format!("- left out (not found): {}", contestant.name()));
+            }
+            None => {}
         }
     }
     for round in 0..options.rounds.unwrap_or(3) {
