@@ -50,6 +50,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// The niceness of our session among others, where the kernel groups processes by session: there
+/// that of a process counts only within its session.
+const AUTOGROUP: &str = "/proc/self/autogroup";
+
+fn set_nice(nice: i32) -> std::io::Result<()> {
+    socket::set_nice(nice)?;
+    match std::fs::write(AUTOGROUP, nice.to_string()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 fn run(name: &str, options: &Options) -> Result<(), String> {
     let ip: IpAddr = match options.is_ipv6 {
         true => Ipv6Addr::LOCALHOST.into(),
@@ -68,8 +80,10 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
     };
     network::prepare();
     socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
-    if let Some(nice) = options.nice {
-        socket::set_nice(nice).map_err(|error| format!("--nice {nice}: {error}"))?;
-    }
-    program(options)
+    let Some(nice) = options.nice else { return program(options) };
+    set_nice(nice).map_err(|error| format!("--nice {nice}: {error}"))?;
+    let result = program(options);
+    // The session outlives us and was at 0; where this fails there are no automatic groups.
+    let _ = std::fs::write(AUTOGROUP, "0");
+    result
 }
