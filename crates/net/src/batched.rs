@@ -282,3 +282,74 @@ impl Control {
         length as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A control block as the kernel writes it, with the bytes of it.
+    fn control(level: i32, kind: i32, data: &[u8]) -> (Control, usize) {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
+        let mut control = Control([0xaa; 48]);
+        let length = HEADER + data.len();
+        control.0[..size_of::<usize>()].copy_from_slice(&length.to_ne_bytes());
+        control.0[HEADER - 8..HEADER - 4].copy_from_slice(&level.to_ne_bytes());
+        control.0[HEADER - 4..HEADER].copy_from_slice(&kind.to_ne_bytes());
+        control.0[HEADER..length].copy_from_slice(data);
+        (control, length.next_multiple_of(size_of::<usize>()))
+    }
+
+    #[test]
+    fn interface_is_taken_out_of_what_is_given_back() {
+        let info = [3, 0, 0, 0, 127, 0, 0, 2, 127, 0, 0, 2];
+        let (mut control, bytes) = control(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+        let kept = usize::from(control.prepare(bytes));
+        assert_eq!(kept, size_of::<libc::cmsghdr>() + info.len());
+        assert_eq!(control.0[kept - 12..kept], [0, 0, 0, 0, 127, 0, 0, 2, 127, 0, 0, 2]);
+    }
+
+    #[test]
+    fn link_local_address_keeps_its_interface() {
+        for (first, interface) in [([0xfe, 0x80], 3), ([0xfe, 0xbf], 3), ([0x20, 0x01], 0)] {
+            let mut info = [0; 20];
+            info[..2].copy_from_slice(&first);
+            info[15] = 7;
+            info[16] = 3;
+            let (mut control, bytes) = control(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            let kept = usize::from(control.prepare(bytes));
+            info[16] = interface;
+            assert_eq!(control.0[kept - 20..kept], info);
+        }
+    }
+
+    #[test]
+    fn block_without_an_address_is_not_given_back() {
+        let (mut other, bytes) = control(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[1, 0, 0, 0]);
+        assert_eq!(other.prepare(bytes), 0);
+        assert_eq!(other.prepare(0), 0);
+    }
+
+    #[test]
+    fn names_are_read_as_the_kernel_writes_them() {
+        for address in ["192.0.2.7:6969", "[2001:db8::7%5]:6881", "[::1]:1"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let written = socket2::SockAddr::from(address);
+            let mut name = Name([0; NAME_BYTES]);
+            match address {
+                SocketAddr::V4(v4) => {
+                    name.0[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+                    name.0[2..4].copy_from_slice(&v4.port().to_be_bytes());
+                    name.0[4..8].copy_from_slice(&v4.ip().octets());
+                }
+                SocketAddr::V6(v6) => {
+                    name.0[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+                    name.0[2..4].copy_from_slice(&v6.port().to_be_bytes());
+                    name.0[8..24].copy_from_slice(&v6.ip().octets());
+                    name.0[24..].copy_from_slice(&v6.scope_id().to_ne_bytes());
+                }
+            }
+            assert_eq!(name.address(), address);
+            assert_eq!(name.length(), written.len());
+        }
+    }
+}

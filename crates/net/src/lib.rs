@@ -8,7 +8,8 @@
 //! of the standard library a datagram, anywhere. Both stand behind the same face, and one through
 //! io_uring would be a third: what a caller sees is only "receive some, answer some".
 //!
-//! The only crate of the workspace with `unsafe` code. Each such block is one system call or the
+//! The only crate of the workspace with `unsafe` code, which is why [`defer_accept`], of use to TCP
+//! alone, is here. Each such block is one system call or the
 //! making of its arguments; every byte the kernel writes is read back by safe code.
 
 mod batch;
@@ -19,5 +20,5 @@ mod socket;
 mod wait;
 
 pub use batch::{Backend, Batch, DATAGRAM_BYTES_MAX, Received, Sent};
-pub use socket::{Options, Socket, check_free};
+pub use socket::{Options, Socket, check_free, defer_accept};
 pub use wait::Waiter;

@@ -79,6 +79,19 @@ pub fn check_free(address: SocketAddr) -> io::Result<()> {
     new_socket(address)?.bind(&address.into())
 }
 
+/// Makes the kernel keep connections to itself until the client has sent something, for a second or
+/// so: a server whose clients speak first is woken once a connection and not twice, and finds the
+/// request there when it accepts. One that says nothing is accepted after that time all the same.
+///
+/// Does nothing where the platform has no such option.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "see above"))]
+pub fn defer_accept(listener: &socket2::Socket) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return linux::set(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1);
+    #[cfg(not(target_os = "linux"))]
+    return Ok(());
+}
+
 fn new_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -152,7 +165,12 @@ mod linux {
         words[DROPS]
     }
 
-    fn set(socket: &impl AsFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    pub(super) fn set(
+        socket: &impl AsFd,
+        level: c_int,
+        option: c_int,
+        value: c_int,
+    ) -> io::Result<()> {
         let fd = socket.as_fd().as_raw_fd();
         let bytes = size_of_val(&value) as socklen_t;
         // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads

@@ -29,7 +29,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::Clock;
-use crate::listen::{BindError, bind_all};
+use crate::listen::{BindError, bind_all, workers_of};
 use crate::stop::Stop;
 
 pub(crate) use status::Status;
@@ -112,11 +112,11 @@ pub(crate) fn bind(
     workers: usize,
     settings: &Settings,
 ) -> Result<Vec<Listeners>, BindError> {
-    let shared = workers > 1;
+    let shared = workers_of(workers) > 1;
     let listen = |address| listen(address, settings.backlog, shared);
     let all = bind_all(Protocol::Http, addresses, workers, check_free, listen)?;
     let share = Settings {
-        connections_max: (settings.connections_max / workers.max(1)).max(1),
+        connections_max: (settings.connections_max / workers_of(workers).max(1)).max(1),
         ..settings.clone()
     };
     let listeners =
@@ -148,9 +148,13 @@ fn listen(
     let socket = new_socket(address)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuse_port(shared)?;
+    #[cfg(not(unix))]
+    assert!(!shared, "one worker has the address to itself");
     // Linux hands the option down to each connection accepted, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    // An improvement, and no more: a kernel that will not have it accepts at once.
+    let _ = peerage_net::defer_accept(&socket);
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let listener = std::net::TcpListener::from(socket);

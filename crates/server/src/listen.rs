@@ -73,6 +73,8 @@ impl std::error::Error for BindError {
 /// A port of 0 is chosen by the first worker's socket; the others take the same. Any other port is
 /// checked first, because the kernel lets each process of our user join a shared address: two
 /// trackers would each get half of the clients.
+///
+/// Where addresses cannot be shared, elsewhere than on Unix, all is bound for one worker.
 pub(crate) fn bind_all<S>(
     protocol: Protocol,
     addresses: &[SocketAddr],
@@ -80,6 +82,7 @@ pub(crate) fn bind_all<S>(
     mut check_free: impl FnMut(SocketAddr) -> io::Result<()>,
     mut bind: impl FnMut(SocketAddr) -> io::Result<(S, SocketAddr)>,
 ) -> Result<Vec<Vec<S>>, BindError> {
+    let workers = workers_of(workers);
     let mut all: Vec<Vec<S>> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
     for &asked in addresses {
         let failed = |error| BindError { protocol, address: asked, error };
@@ -94,6 +97,11 @@ pub(crate) fn bind_all<S>(
         }
     }
     Ok(all)
+}
+
+/// How many of `workers` workers the platform has a use for.
+pub(crate) const fn workers_of(workers: usize) -> usize {
+    if cfg!(unix) { workers } else { 1 }
 }
 
 #[cfg(test)]

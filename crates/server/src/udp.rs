@@ -13,7 +13,7 @@ use peerage_tracker::udp::{Datagram, Endpoint, Replies};
 use peerage_tracker::{Counter, Protocol};
 
 use crate::clock::Clock;
-use crate::listen::{BindError, bind_all};
+use crate::listen::{BindError, bind_all, workers_of};
 use crate::stop::{LOOK_EVERY, Stop};
 
 /// How to set up the sockets.
@@ -101,7 +101,7 @@ fn bind_with(
 ) -> Result<Vec<Sockets>, BindError> {
     let buffer = |bytes: u64| (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(usize::MAX));
     let options = Options {
-        shared: workers > 1,
+        shared: workers_of(workers) > 1,
         receive_buffer_bytes: buffer(settings.receive_buffer_bytes),
         send_buffer_bytes: buffer(settings.send_buffer_bytes),
     };

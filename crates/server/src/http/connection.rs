@@ -98,8 +98,10 @@ enum Answered {
     All,
     /// Some, and that is enough for now.
     Enough,
-    /// The last of them closes the connection.
+    /// The last of them closes the connection, and a body may be on its way after it.
     Closing,
+    /// The last of them closes the connection, and it has no body.
+    ClosingWhole,
     Elsewhere,
     FullScrape(Stream),
 }
@@ -206,8 +208,10 @@ impl Connection {
                 Phase::Linger => return self.linger(desk),
                 Phase::Drain(bytes_left) => return self.drain(desk, bytes_left),
             };
-            // A read that gives less than it could was the last for now: readiness tells of more.
-            let drained = kept + read < desk.input.len() && self.phase != Phase::Paused;
+            // A read that gives less than it could was the last for now, and readiness tells of
+            // more; on Windows it does so only once a read has found nothing.
+            let short = kept + read < desk.input.len() && self.phase != Phase::Paused;
+            let drained = short && cfg!(unix);
             desk.status.of(self.family).bytes_in.add(read as u64);
             desk.input[..kept].copy_from_slice(&self.unread);
             match self.answer(desk, kept + read, drained) {
@@ -266,11 +270,11 @@ impl Connection {
                 self.phase = Phase::Paused;
                 self.send(desk, More::MayFollow)
             }
-            Answered::Closing if drained && self.unread.is_empty() => {
+            Answered::ClosingWhole if drained && self.unread.is_empty() => {
                 self.phase = Phase::Close;
                 self.send(desk, More::EndFollows)
             }
-            Answered::Closing => {
+            Answered::Closing | Answered::ClosingWhole => {
                 self.phase = Phase::Linger;
                 self.send(desk, More::MayFollow)
             }
@@ -308,6 +312,7 @@ impl Connection {
             match handled {
                 Handled::KeepAlive => {}
                 Handled::FullScrape(stream) => return Answered::FullScrape(stream),
+                Handled::Close if has_no_body(head) => return Answered::ClosingWhole,
                 Handled::Close | Handled::Elsewhere => return Answered::Closing,
             }
         }
@@ -410,6 +415,18 @@ enum More {
 const END_FOLLOWS: i32 = libc::MSG_MORE | libc::MSG_NOSIGNAL;
 #[cfg(not(target_os = "linux"))]
 const END_FOLLOWS: i32 = 0;
+
+/// Whether a request certainly ends with its head. In doubt it does not.
+fn has_no_body(head: &[u8]) -> bool {
+    let names_body = |line: &[u8]| {
+        let begins = |name: &[u8]| {
+            line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        begins(b"content-length") || begins(b"transfer-encoding")
+    };
+    (head.starts_with(b"GET ") || head.starts_with(b"HEAD "))
+        && !head.split(|byte| *byte == b'\n').any(names_body)
+}
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
