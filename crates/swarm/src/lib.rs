@@ -9,15 +9,29 @@
 
 extern crate alloc;
 
+mod addresses;
+mod arena;
+mod big;
+mod context;
+mod crowd;
+mod draw;
+mod entry;
+mod few;
+mod index;
 mod lock;
 mod now;
+mod prefetch;
 mod rng;
+mod shard;
+mod slot;
 mod swarms;
+mod sweep;
+mod table;
 mod types;
 
 pub use now::Now;
 pub use rng::Rng;
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, Totals, Want,
+    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,
 };

@@ -35,6 +35,6 @@ impl Rng {
 
     /// A number below `bound`; 0 where `bound` is 0. Biased by less than `bound` / 2^32.
     pub fn below(&mut self, bound: u32) -> u32 {
-        ((self.next_u64() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.next_u64() >> 32) * u64::from(bound)) >> 32) as u32
     }
 }

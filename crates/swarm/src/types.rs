@@ -6,12 +6,17 @@ use core::time::Duration;
 
 use peerage_proto::{InfoHash, PeerId};
 
+use crate::crowd::CROWD_PEERS_MAX;
+
 /// The bounds of a store. Each says what happens at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Swarms. An announce to a swarm that would be one more is answered as if nobody were there.
     pub swarms_max: u64,
-    /// Peers of one swarm, both families together. One more is answered but not stored.
+    /// Peers over all swarms. One more is answered but not stored.
+    pub peers_max: u64,
+    /// Peers of one swarm, both families together, at most [`Limits::PEERS_PER_SWARM_MAX`]. One more
+    /// is answered but not stored.
     pub peers_per_swarm_max: u32,
     /// Peers of one address (one /64 in IPv6) over all swarms; 0 for no bound. One more is answered
     /// but not stored. Counted by a sketch that may count too many, never too few.
@@ -21,6 +26,25 @@ pub struct Limits {
     pub peer_timeout: Duration,
     /// How long the `completed` count of a swarm without peers is kept.
     pub completed_kept: Duration,
+}
+
+impl Default for Limits {
+    /// Room for ten million swarms and fifty million peers, which take about a gigabyte.
+    fn default() -> Self {
+        Self {
+            swarms_max: 10_000_000,
+            peers_max: 50_000_000,
+            peers_per_swarm_max: 1_000_000,
+            peers_per_address_max: 0,
+            peer_timeout: Duration::from_secs(45 * 60),
+            completed_kept: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Limits {
+    /// What the tables of one family and role hold, each at a size that is rebuilt without a pause.
+    pub const PEERS_PER_SWARM_MAX: u32 = CROWD_PEERS_MAX;
 }
 
 /// Whether the store keeps the peer_id of each peer, for replies in dictionary form.
@@ -63,13 +87,13 @@ pub enum Change {
     },
 }
 
-/// Most peers to hand out, by family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Want {
-    /// IPv4 peers.
-    pub v4: u32,
-    /// IPv6 peers.
-    pub v6: u32,
+/// Most peers to hand out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Of the family of the announcing peer's address.
+    Own(u32),
+    /// Of both families together: first of its own, then of the other.
+    Both(u32),
 }
 
 /// One announce, as the store sees it.
@@ -87,7 +111,14 @@ pub struct Announce {
     pub change: Change,
     /// What it asks for.
     pub want: Want,
+    /// Random numbers, by which the draw of its peers goes. Beforehand, so that
+    /// [`Swarms::prefetch_peers`](crate::Swarms::prefetch_peers) knows which peers that will be.
+    pub seeds: [u64; 2],
 }
+
+/// Where in the store a swarm is looked for: the keyed hash of its info_hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwarmKey(pub(crate) u64);
 
 /// The peers handed out, in compact form (address, then port, big-endian), each at most once and
 /// never the announcing one.
@@ -126,13 +157,20 @@ pub struct Counts {
     pub completed: u32,
 }
 
+impl Counts {
+    /// Seeders and leechers.
+    pub const fn peers(&self) -> u64 {
+        self.seeders as u64 + self.leechers as u64
+    }
+}
+
 /// What became of the announcing peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// As the announce asked.
     AsAsked,
-    /// Not stored: [`Limits::swarms_max`].
-    SwarmsFull,
+    /// Not stored: [`Limits::swarms_max`] or [`Limits::peers_max`].
+    Full,
     /// Not stored: [`Limits::peers_per_swarm_max`].
     SwarmFull,
     /// Not stored: [`Limits::peers_per_address_max`].

@@ -3,12 +3,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use peerage_proto::{Event, InfoHash, PeerId};
-use peerage_swarm::{Counts, Limits, Now, PeerIds, Peers, Rng, Swarms};
+use peerage_swarm::{
+    self as swarm, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
+};
 
 use crate::lock::{Mutex, lock};
-use crate::{Counters, Refusal, Rules};
+use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +22,7 @@ pub struct Announce {
     pub peer_id: PeerId,
     /// The peer's address, canonical: the source of the packet, or what a trusted proxy says.
     pub address: IpAddr,
-    /// The port it listens on; 0 where it does not say.
+    /// The port it listens on; 0 where it does not say. Such a client is handed peers but is none.
     pub port: u16,
     /// Bytes missing; `None` where the client does not say, which makes it a leecher.
     pub left: Option<u64>,
@@ -31,12 +34,19 @@ pub struct Announce {
     pub families: Families,
 }
 
+/// An announce that is granted and not yet answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared {
+    key: swarm::SwarmKey,
+    announce: swarm::Announce,
+}
+
 /// Which families a reply can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
     /// The family of the client's address: UDP.
     Own,
-    /// Both, the client's own first: HTTP.
+    /// Both: HTTP. Peers of the client's own family come first, the other fills up.
     Both,
 }
 
@@ -60,10 +70,24 @@ pub enum Warning {
     NotStored,
 }
 
+impl Warning {
+    /// What the client is told.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotStored => "this tracker is full: others will not find you here",
+        }
+    }
+}
+
 /// The swarms and the rules in force, shared by all workers.
 pub struct Tracker {
     swarms: Swarms,
     rules: Mutex<Arc<Rules>>,
+    /// Raised with each change of `rules`, so that a worker sees without the lock that its copy is
+    /// old.
+    rules_version: AtomicU64,
+    breath: Mutex<Breath>,
+    interval_secs: AtomicU32,
     counters: Mutex<Vec<Arc<Counters>>>,
 }
 
@@ -76,6 +100,7 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// As of the last [`Tracker::refresh`].
     pub rules: Arc<Rules>,
+    rules_version: u64,
     /// The peers of the announce being answered.
     pub peers: Peers,
 }
@@ -83,9 +108,13 @@ pub struct Worker {
 impl Tracker {
     /// An empty tracker. `key` is secret and random.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds, rules: Rules) -> Self {
+        let breath = Breath::new(rules.interval);
         Self {
             swarms: Swarms::new(key, limits, peer_ids),
             rules: Mutex::new(Arc::new(rules)),
+            rules_version: AtomicU64::new(0),
+            interval_secs: AtomicU32::new(breath.current_secs()),
+            breath: Mutex::new(breath),
             counters: Mutex::default(),
         }
     }
@@ -94,8 +123,20 @@ impl Tracker {
     pub fn worker(&self, seed: u64) -> Worker {
         let counters = Arc::<Counters>::default();
         lock(&self.counters).push(Arc::clone(&counters));
-        let rules = Arc::clone(&lock(&self.rules));
-        Worker { rng: Rng::from_seed(seed), counters, rules, peers: Peers::default() }
+        let rules_version = self.rules_version.load(Ordering::Acquire);
+        let rules = self.rules();
+        let rng = Rng::from_seed(seed);
+        Worker { rng, counters, rules, rules_version, peers: Peers::default() }
+    }
+
+    /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
+    /// while nothing has changed.
+    pub fn refresh(&self, worker: &mut Worker) {
+        let version = self.rules_version.load(Ordering::Acquire);
+        if version != worker.rules_version {
+            worker.rules_version = version;
+            worker.rules = self.rules();
+        }
     }
 
     /// The swarms.
@@ -103,13 +144,140 @@ impl Tracker {
         &self.swarms
     }
 
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&lock(&self.rules))
+    }
+
+    /// Takes `rules` into force; each worker follows with its next batch. Swarms that are no longer
+    /// allowed stay until [`Tracker::purge`].
+    pub fn set_rules(&self, rules: Rules) {
+        let mut breath = lock(&self.breath);
+        breath.set_limits(rules.interval);
+        self.interval_secs.store(breath.current_secs(), Ordering::Relaxed);
+        drop(breath);
+        *lock(&self.rules) = Arc::new(rules);
+        self.rules_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Drops the swarms that the access list in force does not allow.
+    pub fn purge(&self) -> swarm::Expired {
+        let rules = self.rules();
+        self.swarms.retain(|info_hash| rules.access.allows(info_hash))
+    }
+
+    /// Lets the interval follow the load; to be called about once a second.
+    pub fn breathe(&self, now: Now, load: LoadAverages) {
+        let mut breath = lock(&self.breath);
+        breath.advance(now, load);
+        self.interval_secs.store(breath.current_secs(), Ordering::Relaxed);
+    }
+
+    /// The interval in force and where it is going, in seconds, without jitter.
+    pub fn interval_secs(&self) -> (u32, u32) {
+        let breath = lock(&self.breath);
+        (breath.current_secs(), breath.goal_secs())
+    }
+
+    /// The counters of all workers, past and present.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        lock(&self.counters).iter().for_each(|counters| tally.add(counters));
+        tally
+    }
+
     /// Announces, leaving the peers to hand out in `worker.peers`.
     pub fn announce(
         &self,
-        _now: Now,
-        _worker: &mut Worker,
-        _announce: &Announce,
+        now: Now,
+        worker: &mut Worker,
+        announce: &Announce,
     ) -> Result<Announced, Refusal> {
-        Err(Refusal::Malformed)
+        let prepared = self.prepare(worker, announce)?;
+        self.finish(now, worker, &prepared)
+    }
+
+    /// The first of three steps of an announce, of which each is taken for a whole batch before the
+    /// next: decides whether it is granted, and starts to fetch the memory its swarm is found by.
+    pub fn prepare(&self, worker: &mut Worker, announce: &Announce) -> Result<Prepared, Refusal> {
+        let rules = &worker.rules;
+        if !rules.access.allows(&announce.info_hash) {
+            return Err(Refusal::NotListed);
+        }
+        let numwant =
+            announce.numwant.unwrap_or(rules.numwant_default).min(rules.peers_per_response_max);
+        let announce = swarm::Announce {
+            info_hash: announce.info_hash,
+            address: announce.address,
+            port: announce.port,
+            peer_id: announce.peer_id,
+            change: announce.change(),
+            want: match announce.families {
+                Families::Own => Want::Own(numwant),
+                Families::Both => Want::Both(numwant),
+            },
+            seeds: [worker.rng.next_u64(), worker.rng.next_u64()],
+        };
+        let key = self.swarms.key(&announce.info_hash);
+        self.swarms.prefetch(key);
+        Ok(Prepared { key, announce })
+    }
+
+    /// The second step, which may be left out: starts to fetch the peers it will touch.
+    pub fn look_ahead(&self, prepared: &Prepared) {
+        self.swarms.prefetch_peers(prepared.key, &prepared.announce);
+    }
+
+    /// The last step, leaving the peers to hand out in `worker.peers`.
+    pub fn finish(
+        &self,
+        now: Now,
+        worker: &mut Worker,
+        prepared: &Prepared,
+    ) -> Result<Announced, Refusal> {
+        let (counts, stored) =
+            self.swarms.announce(now, prepared.key, &prepared.announce, &mut worker.peers);
+        let warning = match stored {
+            Stored::AsAsked => None,
+            Stored::AddressFull => return Err(Refusal::AddressFull),
+            Stored::Full | Stored::SwarmFull => {
+                worker.counters.not_stored.add(1);
+                Some(Warning::NotStored)
+            }
+        };
+        let interval_secs = self.interval_secs.load(Ordering::Relaxed);
+        let jitter_secs = worker.rules.jitter_secs.min(interval_secs / 4);
+        Ok(Announced {
+            interval_secs: interval_secs + worker.rng.below(jitter_secs + 1),
+            min_interval_secs: worker.rules.min_interval_secs.min(interval_secs),
+            counts,
+            warning,
+        })
+    }
+
+    /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and rTorrent
+    /// take a missing entry for an error, so there always is one.
+    pub fn scrape(&self, worker: &Worker, info_hash: &InfoHash) -> Counts {
+        if worker.rules.access.allows(info_hash) {
+            self.swarms.scrape(info_hash)
+        } else {
+            Counts::default()
+        }
+    }
+}
+
+impl Announce {
+    /// What the announce changes in its swarm. `left` alone decides who is a seeder.
+    fn change(&self) -> Change {
+        let role = if self.left == Some(0) { Role::Seeder } else { Role::Leecher };
+        match self.event {
+            Event::Stopped => Change::Gone,
+            _ if self.port == 0 => Change::Absent { role },
+            event => Change::Here {
+                role,
+                completed: event == Event::Completed,
+                paused: event == Event::Paused,
+            },
+        }
     }
 }

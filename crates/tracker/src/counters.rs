@@ -26,16 +26,14 @@ pub enum Kind {
     Scrape,
 }
 
-/// What one worker has seen and said since its start. Written by that worker alone, read by any.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Counters {
-    requests: [[[AtomicU64; 3]; 2]; 2],
-    refusals: [[AtomicU64; Refusal::ALL.len()]; 2],
-    /// Datagrams that were no request by their form, got no reply and are in no other counter.
-    pub malformed_datagrams: Counter,
-    /// UDP requests whose connection id was not valid.
-    pub bad_connection_ids: Counter,
+impl Protocol {
+    /// Every protocol, in order of its number.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Http];
+}
+
+impl Kind {
+    /// Every kind, in order of its number.
+    pub const ALL: [Self; 3] = [Self::Connect, Self::Announce, Self::Scrape];
 }
 
 /// A count that one thread adds to and any thread reads.
@@ -54,14 +52,71 @@ impl Counter {
     }
 }
 
+/// What one worker has seen and said since its start. Written by that worker alone, read by any.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    requests: [[[Counter; Kind::ALL.len()]; 2]; Protocol::ALL.len()],
+    refusals: [[Counter; Refusal::COUNT]; Protocol::ALL.len()],
+    /// Announces whose peer was handed peers but not stored, because a bound was reached.
+    pub not_stored: Counter,
+    /// Datagrams that were no request by their form.
+    pub malformed_datagrams: Counter,
+    /// HTTP requests that were answered with a status of 400 or more.
+    pub malformed_requests: Counter,
+    /// UDP requests whose connection id was not valid.
+    pub bad_connection_ids: Counter,
+}
+
 impl Counters {
+    /// Counts a request that could be read, whether or not it is then refused.
+    pub fn request(&self, protocol: Protocol, family: Family, kind: Kind) {
+        self.requests[protocol as usize][family as usize][kind as usize].add(1);
+    }
+
+    /// Counts a reply with a failure reason.
+    pub fn refused(&self, protocol: Protocol, refusal: Refusal) {
+        self.refusals[protocol as usize][refusal.index()].add(1);
+    }
+}
+
+/// The counters of all workers, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    requests: [[[u64; Kind::ALL.len()]; 2]; Protocol::ALL.len()],
+    refusals: [[u64; Refusal::COUNT]; Protocol::ALL.len()],
+    /// Announces whose peer was handed peers but not stored, because a bound was reached.
+    pub not_stored: u64,
+    /// Datagrams that were no request by their form.
+    pub malformed_datagrams: u64,
+    /// HTTP requests that were answered with a status of 400 or more.
+    pub malformed_requests: u64,
+    /// UDP requests whose connection id was not valid.
+    pub bad_connection_ids: u64,
+}
+
+impl Tally {
+    /// Adds what `counters` hold now.
+    pub fn add(&mut self, counters: &Counters) {
+        let to = self.requests.as_flattened_mut().as_flattened_mut();
+        let from = counters.requests.as_flattened().as_flattened();
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from.get());
+        let to = self.refusals.as_flattened_mut();
+        let from = counters.refusals.as_flattened();
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from.get());
+        self.not_stored += counters.not_stored.get();
+        self.malformed_datagrams += counters.malformed_datagrams.get();
+        self.malformed_requests += counters.malformed_requests.get();
+        self.bad_connection_ids += counters.bad_connection_ids.get();
+    }
+
     /// Requests that could be read, those refused included.
     pub fn requests(&self, protocol: Protocol, family: Family, kind: Kind) -> u64 {
-        self.requests[protocol as usize][family as usize][kind as usize].load(Ordering::Relaxed)
+        self.requests[protocol as usize][family as usize][kind as usize]
     }
 
     /// Replies with a failure reason.
     pub fn refusals(&self, protocol: Protocol, refusal: Refusal) -> u64 {
-        self.refusals[protocol as usize][refusal as usize].load(Ordering::Relaxed)
+        self.refusals[protocol as usize][refusal.index()]
     }
 }

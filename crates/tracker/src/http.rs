@@ -1,12 +1,21 @@
 //! What is answered over HTTP (BEP 3, 7, 23, 24, 31, 48): request heads in, replies out.
+//!
+//! Only `/announce` and `/scrape` are answered here, and a passkey before either, which an open
+//! tracker has no use for. Every other path, and a WebSocket, is left to the caller.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use peerage_swarm::Now;
+use peerage_proto::http::{
+    self, AnnounceQuery, AnnounceReply, Body, Connection, Encoding, FailureReply, Framing, Head,
+    HeaderSlots, Method, PeerList, Request, RetryIn, ScrapeCounts, ScrapeReply, Status, Version,
+};
+use peerage_proto::{Family, InfoHash};
+use peerage_swarm::{Counts, Now};
 
-use crate::{Tracker, Worker};
+use crate::{Announce, Families, Kind, Prefix, Protocol, Refusal, Rules, Tracker, Warning, Worker};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,32 +26,715 @@ pub enum Handled {
     Close,
     /// Not ours: neither announce nor scrape. Nothing was written; give it to the web stack.
     Elsewhere,
+    /// The head of the reply was written; its body is what [`FullScrape`] writes.
+    FullScrape(Stream),
+}
+
+/// How the body of a full scrape is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// How the pieces are coded, before they are framed.
+    pub encoding: Encoding,
+    /// How they are framed.
+    pub framing: Framing,
+    /// What becomes of the connection after the last piece.
+    pub connection: Connection,
+}
+
+/// What an operator sets about HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The header in which a proxy says whom it speaks for, such as `X-Forwarded-For`. Without it,
+    /// or where the connection comes from no trusted proxy, its other end is the client.
+    pub forwarded_header: Option<String>,
+    /// Who is believed. Nobody where it is empty.
+    pub trusted_proxies: Vec<Prefix>,
+    /// Whether clients are told the address they are seen at (BEP 24). To be turned off behind a
+    /// proxy whose header is not read.
+    pub external_ip: bool,
+    /// Whether each connection is closed after its reply, whatever its client asks for.
+    pub close_always: bool,
+    /// How many seconds to wait between two scrapes, told to Transmission.
+    pub scrape_interval_secs: Option<u32>,
 }
 
 /// Answers the requests of one worker.
 pub struct Endpoint {
     tracker: Arc<Tracker>,
+    settings: Arc<Settings>,
     worker: Worker,
+    /// The swarms of the scrape being answered; at most [`Rules::scrape_hashes_max`].
+    scraped: Vec<InfoHash>,
+}
+
+/// What a path asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Announce,
+    Scrape,
+    /// Either, for a member.
+    Member,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        match path {
+            "/announce" => return Some(Self::Announce),
+            "/scrape" => return Some(Self::Scrape),
+            _ => {}
+        }
+        match path.strip_prefix('/')?.split_once('/')? {
+            ("", _) => None,
+            (_passkey, "announce" | "scrape") => Some(Self::Member),
+            _ => None,
+        }
+    }
+}
+
+/// What a refused request is told.
+#[derive(Clone, Copy)]
+struct Refused {
+    refusal: Refusal,
+    text: &'static str,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, text: refusal.text() }
+    }
+}
+
+impl From<http::QueryError> for Refused {
+    fn from(error: http::QueryError) -> Self {
+        Self { refusal: Refusal::Malformed, text: error.text() }
+    }
 }
 
 impl Endpoint {
     /// An endpoint with counters of its own. `seed` is random.
-    pub fn new(tracker: Arc<Tracker>, seed: u64) -> Self {
+    pub fn new(tracker: Arc<Tracker>, settings: Arc<Settings>, seed: u64) -> Self {
         let worker = tracker.worker(seed);
-        Self { tracker, worker }
+        Self { tracker, settings, worker, scraped: Vec::new() }
     }
 
-    /// Answers one request. `head` is the request up to and with its empty line; `source` is the
-    /// other end of the connection, canonical. The reply, status line and head included, is appended
-    /// to `reply`.
+    /// Answers one request. `head` is the request up to and with its empty line (see
+    /// [`http::HeadEnd`]); `source` is the other end of the connection. The reply, status line and
+    /// head included, is appended to `reply`.
+    ///
+    /// A request with a body is answered and its connection closed: the body is not read.
     pub fn handle(
         &mut self,
-        _now: Now,
-        _source: IpAddr,
-        _head: &[u8],
-        _reply: &mut Vec<u8>,
+        now: Now,
+        source: IpAddr,
+        head: &[u8],
+        reply: &mut Vec<u8>,
     ) -> Handled {
-        let _ = (&self.tracker, &self.worker);
-        Handled::Elsewhere
+        self.tracker.refresh(&mut self.worker);
+        let mut slots = HeaderSlots::new();
+        let request = match Request::parse(head, &mut slots) {
+            Ok(request) => request,
+            Err(error) => {
+                self.worker.counters.malformed_requests.add(1);
+                http::write_error(reply, error.status(), error.text());
+                return Handled::Close;
+            }
+        };
+        let Some(route) = Route::of(request.path).filter(|_| !request.websocket) else {
+            return Handled::Elsewhere;
+        };
+        if request.method == Method::Other {
+            self.worker.counters.malformed_requests.add(1);
+            http::write_error(reply, Status::MethodNotAllowed, "send GET or HEAD");
+            return Handled::Close;
+        }
+        let connection = match request.body {
+            Body::None if !self.settings.close_always => request.connection,
+            Body::None | Body::Bytes(_) | Body::Coded => Connection::Close,
+        };
+        let head = Head {
+            status: Status::Ok,
+            method: request.method,
+            version: request.version,
+            connection,
+        };
+        let address = self.client_address(source, &request);
+        let answered = match route {
+            Route::Announce => self.announce(now, address, request.query, &head, reply),
+            Route::Scrape => self.scrape(address, &request, &head, reply),
+            Route::Member => Err(Refusal::NoMembers.into()),
+        };
+        answered.unwrap_or_else(|refused| {
+            self.worker.counters.refused(Protocol::Http, refused.refusal);
+            http::write_reply(reply, &head, |body| {
+                failure(refused, &self.worker.rules).write(body);
+            });
+            handled(connection)
+        })
+    }
+
+    /// The client's own address: the other end of the connection, or whom trusted proxies name.
+    fn client_address(&self, source: IpAddr, request: &Request<'_, '_>) -> IpAddr {
+        match &self.settings.forwarded_header {
+            None => source.to_canonical(),
+            Some(name) => http::forwarded_address(request.header(name), source, |address| {
+                self.settings.trusted_proxies.iter().any(|prefix| prefix.contains(address))
+            }),
+        }
+    }
+
+    fn announce(
+        &mut self,
+        now: Now,
+        address: IpAddr,
+        query: &[u8],
+        head: &Head,
+        reply: &mut Vec<u8>,
+    ) -> Result<Handled, Refused> {
+        let query = AnnounceQuery::parse(query)?;
+        self.worker.counters.request(Protocol::Http, Family::of(address), Kind::Announce);
+        let announce = Announce {
+            info_hash: query.info_hash,
+            peer_id: query.peer_id,
+            address,
+            port: query.port,
+            left: query.left,
+            event: query.event,
+            numwant: query.numwant,
+            families: Families::Both,
+        };
+        let announced = self.tracker.announce(now, &mut self.worker, &announce)?;
+        let peers = &self.worker.peers;
+        let answer = AnnounceReply {
+            seeders: announced.counts.seeders,
+            leechers: announced.counts.leechers,
+            completed: announced.counts.completed,
+            interval_secs: announced.interval_secs,
+            min_interval_secs: announced.min_interval_secs,
+            external_ip: self.settings.external_ip.then_some(address),
+            warning: announced.warning.map(Warning::text),
+            peers: PeerList {
+                v4: &peers.v4,
+                v6: &peers.v6,
+                ids_v4: &peers.ids_v4,
+                ids_v6: &peers.ids_v6,
+            },
+        };
+        http::write_reply(reply, head, |body| answer.write(query.form, body));
+        Ok(handled(head.connection))
+    }
+
+    fn scrape(
+        &mut self,
+        address: IpAddr,
+        request: &Request<'_, '_>,
+        head: &Head,
+        reply: &mut Vec<u8>,
+    ) -> Result<Handled, Refused> {
+        let Self { tracker, settings, worker, scraped } = self;
+        scraped.clear();
+        for info_hash in http::scrape_hashes(request.query) {
+            let info_hash = info_hash?;
+            if scraped.len() == worker.rules.scrape_hashes_max as usize {
+                return Err(Refusal::ScrapeTooLong.into());
+            }
+            tracker.swarms().prefetch(tracker.swarms().key(&info_hash));
+            scraped.push(info_hash);
+        }
+        worker.counters.request(Protocol::Http, Family::of(address), Kind::Scrape);
+        if scraped.is_empty() {
+            return self.full_scrape(request, head, reply);
+        }
+        // The keys of a dictionary rise, and each is there once.
+        scraped.sort_unstable();
+        scraped.dedup();
+        http::write_reply(reply, head, |body| {
+            let mut files = ScrapeReply::open(body);
+            for info_hash in scraped.iter() {
+                files.swarm(info_hash, scrape_counts(tracker.scrape(worker, info_hash)));
+            }
+            files.close(settings.scrape_interval_secs);
+        });
+        Ok(handled(head.connection))
+    }
+
+    fn full_scrape(
+        &self,
+        request: &Request<'_, '_>,
+        head: &Head,
+        reply: &mut Vec<u8>,
+    ) -> Result<Handled, Refused> {
+        if !self.worker.rules.full_scrape {
+            return Err(Refusal::FullScrape.into());
+        }
+        let encoding = request.encoding;
+        let (framing, connection) = match request.version {
+            Version::Http10 => (Framing::UntilClose, Connection::Close),
+            Version::Http11 => (Framing::Chunked, head.connection),
+        };
+        http::write_stream_head(reply, &Head { connection, ..*head }, encoding, framing);
+        Ok(match request.method {
+            Method::Head => handled(connection),
+            _ => Handled::FullScrape(Stream { encoding, framing, connection }),
+        })
+    }
+}
+
+fn handled(connection: Connection) -> Handled {
+    match connection {
+        Connection::KeepAlive => Handled::KeepAlive,
+        Connection::Close => Handled::Close,
+    }
+}
+
+/// What may change by itself is to be asked again after the longest interval, the rest never.
+fn failure(refused: Refused, rules: &Rules) -> FailureReply<'static> {
+    let reply = FailureReply::new(refused.text);
+    match refused.refusal {
+        Refusal::NotListed | Refusal::AddressFull => {
+            let interval_secs = rules.interval.max_secs;
+            FailureReply {
+                interval_secs: Some(interval_secs),
+                retry_in: Some(RetryIn::Minutes(interval_secs.div_ceil(60))),
+                ..reply
+            }
+        }
+        Refusal::FullScrape | Refusal::ScrapeTooLong | Refusal::NoMembers | Refusal::Malformed => {
+            FailureReply { retry_in: Some(RetryIn::Never), ..reply }
+        }
+    }
+}
+
+fn scrape_counts(counts: Counts) -> ScrapeCounts {
+    let Counts { seeders, leechers, paused, completed } = counts;
+    ScrapeCounts { seeders, leechers, paused, completed }
+}
+
+/// The body of a full scrape, a piece at a time, so that no reply holds all swarms at once and no
+/// lock is held while it is sent.
+///
+/// The swarms come in the order of the store, each once: to sort them by info_hash, as canonical
+/// bencode wants it, all of them would have to be held. Swarms that come or go meanwhile may be in
+/// it or not.
+pub struct FullScrape {
+    tracker: Arc<Tracker>,
+    rules: Arc<Rules>,
+    scrape_interval_secs: Option<u32>,
+    /// The next part to be written; below `parts`, or equal to it once all is written.
+    part: u32,
+    parts: u32,
+}
+
+/// Swarms in one piece, about: 4096 entries of at most 120 bytes each are under half a megabyte.
+const SWARMS_PER_PIECE: u64 = 4096;
+
+/// Whether there is more to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is.
+    More,
+    /// That was the last.
+    Done,
+}
+
+impl FullScrape {
+    /// To be called when [`Endpoint::handle`] says [`Handled::FullScrape`]. Whoever sends it bounds
+    /// how many are sent at once.
+    pub fn new(tracker: Arc<Tracker>, settings: &Settings) -> Self {
+        let parts = tracker.swarms().totals().swarms / SWARMS_PER_PIECE + 1;
+        Self {
+            rules: tracker.rules(),
+            tracker,
+            scrape_interval_secs: settings.scrape_interval_secs,
+            part: 0,
+            parts: u32::try_from(parts).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Appends the next piece to `out`, neither coded nor framed. Appends nothing once it has said
+    /// [`Progress::Done`].
+    pub fn write_next(&mut self, out: &mut Vec<u8>) -> Progress {
+        if self.part == self.parts {
+            return Progress::Done;
+        }
+        let mut files = match self.part {
+            0 => ScrapeReply::open(out),
+            _ => ScrapeReply::resume(out),
+        };
+        self.tracker.swarms().for_each_in(self.part, self.parts, |info_hash, counts| {
+            if self.rules.access.allows(info_hash) {
+                files.swarm(info_hash, scrape_counts(counts));
+            }
+        });
+        self.part += 1;
+        if self.part < self.parts {
+            return Progress::More;
+        }
+        files.close(self.scrape_interval_secs);
+        Progress::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+    use core::time::Duration;
+
+    use peerage_swarm::{Limits, PeerIds};
+
+    use super::*;
+    use crate::AccessList;
+
+    const NOW: Now = Now::from_millis(1_800_000_000_000);
+    const HASH: &str = "aaaaaaaaaaaaaaaaaaaa";
+    const OTHER: &str = "bbbbbbbbbbbbbbbbbbbb";
+    const V4: &str = "192.0.2.1";
+    const V6: &str = "2001:db8::1";
+
+    /// A tracker whose intervals are always the same.
+    fn endpoint(rules: Rules, settings: Settings) -> Endpoint {
+        let limits = Limits {
+            swarms_max: 1000,
+            peers_per_swarm_max: 1000,
+            peers_per_address_max: 0,
+            peer_timeout: Duration::from_secs(3600),
+            completed_kept: Duration::from_secs(3600),
+            ..Limits::default()
+        };
+        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, rules);
+        Endpoint::new(Arc::new(tracker), Arc::new(settings), 1)
+    }
+
+    fn rules() -> Rules {
+        Rules { jitter_secs: 0, ..Rules::default() }
+    }
+
+    fn open() -> Endpoint {
+        endpoint(rules(), Settings::default())
+    }
+
+    fn announce(hash: &str, port: u16, extra: &str) -> String {
+        let query = format!("info_hash={hash}&peer_id=-XX0001-{port:012}&port={port}");
+        format!("GET /announce?{query}{extra} HTTP/1.1\r\nHost: t.example\r\n\r\n")
+    }
+
+    fn get(target: &str) -> String {
+        format!("GET {target} HTTP/1.1\r\nHost: t.example\r\n\r\n")
+    }
+
+    fn ask(endpoint: &mut Endpoint, source: &str, head: &str) -> (Handled, String) {
+        let mut reply = b"before".to_vec();
+        let handled = endpoint.handle(NOW, source.parse().unwrap(), head.as_bytes(), &mut reply);
+        let reply = reply.strip_prefix(b"before").expect("a reply is appended");
+        (handled, reply.escape_ascii().to_string().replace("\\r\\n", "\n"))
+    }
+
+    /// Asks, and compares what became of it, the status and the body (bytes that are not ASCII as
+    /// `\xff`).
+    #[track_caller]
+    fn check(endpoint: &mut Endpoint, source: &str, head: &str, expected: (Handled, &str, &str)) {
+        let (handled, reply) = ask(endpoint, source, head);
+        let (expected_handled, status, body) = expected;
+        let (reply_head, reply_body) = reply.split_once("\n\n").unwrap_or(("", ""));
+        assert_eq!(reply_body, body, "{head}");
+        assert!(reply_head.starts_with(status), "{reply}");
+        assert_eq!(handled, expected_handled, "{head}");
+    }
+
+    /// A reply that the client's next request may follow.
+    fn granted(body: &str) -> (Handled, &'static str, &str) {
+        (Handled::KeepAlive, "HTTP/1.1 200 OK\n", body)
+    }
+
+    const INTERVALS: &str = "8:intervali1799e12:min intervali240e";
+
+    #[test]
+    fn peers_of_both_families_find_each_other() {
+        let mut endpoint = open();
+        let first = format!("d8:completei0e10:downloadedi0e10:incompletei1e{INTERVALS}5:peers0:e");
+        check(&mut endpoint, V4, &announce(HASH, 4113, "&left=1"), granted(&first));
+        let second = format!(
+            "d8:completei1e10:downloadedi0e10:incompletei1e{INTERVALS}\
+             5:peers6:\\xc0\\x00\\x02\\x01\\x10\\x11e"
+        );
+        check(&mut endpoint, V6, &announce(HASH, 4114, "&left=0"), granted(&second));
+        let third = format!(
+            "d8:completei1e10:downloadedi0e10:incompletei1e{INTERVALS}\
+             5:peersld2:ip11:2001:db8::14:porti4114eeee"
+        );
+        let dictionary = announce(HASH, 4113, "&left=1&compact=0");
+        check(&mut endpoint, V4, &dictionary, granted(&third));
+        let scrape = format!(
+            "d5:filesd20:{HASH}d8:completei1e10:downloadedi0e11:downloadersi1e10:incompletei1eeee"
+        );
+        let head = get(&format!("/scrape?info_hash={HASH}"));
+        check(&mut endpoint, V4, &head, granted(&scrape));
+    }
+
+    #[test]
+    fn mapped_source_is_an_ipv4_peer() {
+        let mut endpoint = open();
+        ask(&mut endpoint, "::ffff:192.0.2.1", &announce(HASH, 4113, "&left=0"));
+        let (_, reply) = ask(&mut endpoint, V6, &announce(HASH, 4114, ""));
+        assert!(reply.contains("5:peers6:\\xc0\\x00\\x02\\x01\\x10\\x11e"), "{reply}");
+    }
+
+    #[test]
+    fn stopped_needs_no_port_and_gets_no_peers() {
+        let mut endpoint = open();
+        ask(&mut endpoint, V4, &announce(HASH, 4113, "&left=0"));
+        let head = get(&format!("/announce?info_hash={HASH}&peer_id={HASH}&event=stopped"));
+        let (_, reply) = ask(&mut endpoint, V4, &head);
+        assert!(reply.ends_with("5:peers0:e"), "{reply}");
+    }
+
+    #[test]
+    fn external_ip_is_told_where_the_operator_says_so() {
+        let mut endpoint = endpoint(rules(), Settings { external_ip: true, ..Settings::default() });
+        let (_, reply) = ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        assert!(reply.contains("11:external ip4:\\xc0\\x00\\x02\\x0110:incomplete"), "{reply}");
+        let (_, reply) = ask(&mut endpoint, V6, &announce(HASH, 4113, ""));
+        assert!(reply.contains("11:external ip16: \\x01\\r\\xb8"), "{reply}");
+    }
+
+    #[test]
+    fn client_behind_a_trusted_proxy_is_the_one_the_header_names() {
+        let settings = Settings {
+            forwarded_header: Some("x-forwarded-for".into()),
+            trusted_proxies: ["10.0.0.0/8".parse().unwrap()].into(),
+            external_ip: true,
+            ..Settings::default()
+        };
+        let mut endpoint = endpoint(rules(), settings);
+        let head = announce(HASH, 4113, "")
+            .replace("\r\n\r\n", "\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n\r\n");
+        let (_, reply) = ask(&mut endpoint, "10.0.0.1", &head);
+        assert!(reply.contains("11:external ip4:\\xcb\\x00q\\x07"), "{reply}");
+        let (_, reply) = ask(&mut endpoint, V4, &head);
+        assert!(reply.contains("11:external ip4:\\xc0\\x00\\x02\\x01"), "{reply}");
+    }
+
+    #[test]
+    fn scrape_is_sorted_with_repeats_merged_and_zeros_for_unknown_swarms() {
+        let mut endpoint =
+            endpoint(rules(), Settings { scrape_interval_secs: Some(900), ..Settings::default() });
+        ask(&mut endpoint, V4, &announce(HASH, 4113, "&left=1&event=paused"));
+        let head = get(&format!("/scrape?info_hash={OTHER}&info_hash={HASH}&info_hash={OTHER}"));
+        let (_, reply) = ask(&mut endpoint, V4, &head);
+        let (_, body) = reply.split_once("\n\n").unwrap();
+        let zeros = "d8:completei0e10:downloadedi0e11:downloadersi0e10:incompletei0ee";
+        assert!(body.starts_with(&format!("d5:filesd20:{HASH}d8:completei0e")), "{body}");
+        assert!(
+            body.ends_with(&format!("20:{OTHER}{zeros}e5:flagsd20:min_request_intervali900eee")),
+            "{body}"
+        );
+        assert_eq!(body.matches(OTHER).count(), 1);
+    }
+
+    #[test]
+    fn every_refusal_is_a_failure_reason_with_status_200() {
+        let listed = Rules {
+            access: Arc::new(AccessList::new(Some(Vec::new()), Vec::new())),
+            scrape_hashes_max: 2,
+            ..rules()
+        };
+        let mut endpoint = endpoint(listed, Settings::default());
+        let hashes = [HASH, OTHER, HASH].map(|hash| format!("info_hash={hash}")).join("&");
+        let failure =
+            |text: &str, rest: &str| format!("d14:failure reason{}:{text}{rest}e", text.len());
+        let never = "8:retry in5:never";
+        let later = "8:intervali1799e8:retry ini30e";
+        let info_hash = http::QueryError::InfoHashMissing.text();
+        let length = http::QueryError::InfoHashLength.text();
+        let cases = [
+            (announce(HASH, 1, ""), Refusal::NotListed, failure(Refusal::NotListed.text(), later)),
+            (get("/announce"), Refusal::Malformed, failure(info_hash, never)),
+            (get("/scrape?info_hash=x"), Refusal::Malformed, failure(length, never)),
+            (get("/scrape"), Refusal::FullScrape, failure(Refusal::FullScrape.text(), never)),
+            (
+                get(&format!("/scrape?{hashes}")),
+                Refusal::ScrapeTooLong,
+                failure(Refusal::ScrapeTooLong.text(), never),
+            ),
+            (
+                get(&format!("/0123456789abcdef/announce?info_hash={HASH}")),
+                Refusal::NoMembers,
+                failure(Refusal::NoMembers.text(), never),
+            ),
+            (
+                get("/0123456789abcdef/scrape"),
+                Refusal::NoMembers,
+                failure(Refusal::NoMembers.text(), never),
+            ),
+        ];
+        for (head, refusal, body) in cases {
+            let before = endpoint.tracker.tally().refusals(Protocol::Http, refusal);
+            check(&mut endpoint, V4, &head, granted(&body));
+            let after = endpoint.tracker.tally().refusals(Protocol::Http, refusal);
+            assert_eq!(after, before + 1, "{head}");
+        }
+        assert!(Refusal::ScrapeTooLong.text().contains("GET string too long"));
+    }
+
+    #[test]
+    fn other_paths_and_websockets_are_left_to_the_web_stack() {
+        let mut endpoint = open();
+        for target in [
+            "/",
+            "*",
+            "/announce/",
+            "/announce.php",
+            "/Announce",
+            "//announce",
+            "/a/b/announce",
+            "/announcement",
+            "/stats.json?info_hash=x",
+            "/x/announces",
+        ] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let head = format!("{method} {target} HTTP/1.1\r\n\r\n");
+                check(&mut endpoint, V4, &head, (Handled::Elsewhere, "", ""));
+            }
+        }
+        let upgrade = "GET /announce HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        check(&mut endpoint, V4, upgrade, (Handled::Elsewhere, "", ""));
+    }
+
+    #[test]
+    fn malformed_http_gets_its_status_and_is_closed() {
+        let mut endpoint = open();
+        let cases = [
+            ("nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request\n"),
+            ("GET /announce HTTP/3.0\r\n\r\n", "HTTP/1.1 505 "),
+            ("GET /announce HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 "),
+            (
+                "POST /announce HTTP/1.1\r\n\r\n",
+                "HTTP/1.1 405 Method Not Allowed\nAllow: GET, HEAD\n",
+            ),
+            ("DELETE /scrape HTTP/1.0\r\n\r\n", "HTTP/1.1 405 "),
+        ];
+        for (head, status) in cases {
+            let (handled, reply) = ask(&mut endpoint, V4, head);
+            assert_eq!(handled, Handled::Close, "{head}");
+            assert!(reply.starts_with(status), "{reply}");
+        }
+        assert_eq!(endpoint.tracker.tally().malformed_requests, cases.len() as u64);
+    }
+
+    #[test]
+    fn connection_is_kept_or_closed_as_the_client_asks() {
+        let mut endpoint = open();
+        let head = announce(HASH, 4113, "");
+        let http10 = head.replace("HTTP/1.1", "HTTP/1.0");
+        let with = |head: &str, line: &str| head.replace("Host", &format!("{line}\r\nHost"));
+        let cases = [
+            (head.clone(), Handled::KeepAlive, false),
+            (with(&head, "Connection: Close"), Handled::Close, true),
+            (http10.clone(), Handled::Close, false),
+            (with(&http10, "Connection: Keep-Alive"), Handled::KeepAlive, true),
+            // What follows is not read, so it must not be taken for a request.
+            (with(&head, "Content-Length: 5"), Handled::Close, true),
+            (with(&head, "Transfer-Encoding: chunked"), Handled::Close, true),
+        ];
+        for (head, expected, named) in cases {
+            let (handled, reply) = ask(&mut endpoint, V4, &head);
+            assert_eq!(handled, expected, "{head}");
+            assert_eq!(reply.contains("Connection: "), named, "{reply}");
+        }
+    }
+
+    #[test]
+    fn head_is_answered_like_get_without_the_body() {
+        let mut endpoint = open();
+        for head in
+            [announce(HASH, 4113, ""), get(&format!("/scrape?info_hash={HASH}")), get("/announce")]
+        {
+            let (_, get) = ask(&mut endpoint, V4, &head);
+            let (handled, head) = ask(&mut endpoint, V4, &head.replacen("GET", "HEAD", 1));
+            assert_eq!(handled, Handled::KeepAlive);
+            assert!(head.ends_with("\n\n") && get.starts_with(&head), "{get} {head}");
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_kind_and_family() {
+        let mut endpoint = open();
+        ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        ask(&mut endpoint, V6, &announce(HASH, 4113, ""));
+        ask(&mut endpoint, V6, &get(&format!("/scrape?info_hash={HASH}")));
+        let tally = endpoint.tracker.tally();
+        let count = |family, kind| tally.requests(Protocol::Http, family, kind);
+        assert_eq!(count(Family::V4, Kind::Announce), 1);
+        assert_eq!(count(Family::V6, Kind::Announce), 1);
+        assert_eq!(count(Family::V4, Kind::Scrape), 0);
+        assert_eq!(count(Family::V6, Kind::Scrape), 1);
+    }
+
+    #[test]
+    fn full_scrape_is_streamed_as_the_client_takes_it() {
+        let mut endpoint = endpoint(Rules { full_scrape: true, ..rules() }, Settings::default());
+        for index in 0..9 {
+            ask(
+                &mut endpoint,
+                V4,
+                &announce(&format!("{index}aaaaaaaaaaaaaaaaaaa"), 4113, "&left=0"),
+            );
+        }
+        let chunked = Stream {
+            encoding: Encoding::Identity,
+            framing: Framing::Chunked,
+            connection: Connection::KeepAlive,
+        };
+        let head = get("/scrape");
+        let (handled, reply) = ask(&mut endpoint, V4, &head);
+        assert_eq!(handled, Handled::FullScrape(chunked));
+        assert!(reply.ends_with("Transfer-Encoding: chunked\n\n"), "{reply}");
+        let gzip = head.replace("Host", "Accept-Encoding: gzip\r\nHost");
+        let (handled, reply) = ask(&mut endpoint, V4, &gzip);
+        assert_eq!(handled, Handled::FullScrape(Stream { encoding: Encoding::Gzip, ..chunked }));
+        assert!(reply.contains("Content-Encoding: gzip\n"), "{reply}");
+        let (handled, reply) = ask(&mut endpoint, V4, &head.replace("HTTP/1.1", "HTTP/1.0"));
+        let until_close =
+            Stream { framing: Framing::UntilClose, connection: Connection::Close, ..chunked };
+        assert_eq!(handled, Handled::FullScrape(until_close));
+        assert!(!reply.contains("chunked"), "{reply}");
+        let (handled, _) = ask(&mut endpoint, V4, &head.replacen("GET", "HEAD", 1));
+        assert_eq!(handled, Handled::KeepAlive);
+
+        let mut whole = Vec::new();
+        let mut body = FullScrape::new(Arc::clone(&endpoint.tracker), &Settings::default());
+        assert_eq!(body.write_next(&mut whole), Progress::Done);
+        assert_eq!(body.write_next(&mut whole), Progress::Done);
+        assert!(whole.starts_with(b"d5:filesd20:") && whole.ends_with(b"eee"));
+
+        // The same in pieces, each into a buffer of its own.
+        let mut body = FullScrape::new(Arc::clone(&endpoint.tracker), &Settings::default());
+        body.parts = 4;
+        let mut pieces = Vec::new();
+        loop {
+            let mut piece = Vec::new();
+            let progress = body.write_next(&mut piece);
+            pieces.push(piece);
+            if progress == Progress::Done {
+                break;
+            }
+        }
+        assert_eq!(pieces.len(), 4);
+        let mut sorted = pieces.concat();
+        sorted.sort_unstable();
+        whole.sort_unstable();
+        assert_eq!(sorted, whole);
+    }
+
+    #[test]
+    fn full_scrape_leaves_out_what_is_no_longer_allowed() {
+        let mut endpoint = open();
+        ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        let deny = Vec::from([InfoHash(*HASH.as_bytes().first_chunk().unwrap())]);
+        let access = Arc::new(AccessList::new(None, deny));
+        endpoint.tracker.set_rules(Rules { access, ..rules() });
+        let mut body = Vec::new();
+        FullScrape::new(Arc::clone(&endpoint.tracker), &Settings::default()).write_next(&mut body);
+        assert_eq!(body, b"d5:filesdee");
     }
 }

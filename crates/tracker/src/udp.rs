@@ -3,11 +3,15 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use peerage_proto::Family;
+use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
 use peerage_swarm::Now;
 
-use crate::{Tracker, Worker};
+use crate::{
+    Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Tracker, Worker,
+};
 
 /// Most bytes of a reply: what fits an Ethernet frame over IPv6 (1500 - 40 - 8).
 pub const REPLY_BYTES_MAX: usize = 1452;
@@ -21,9 +25,11 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+type Reply = [u8; REPLY_BYTES_MAX];
+
 /// Replies to the datagrams of one batch. The caller owns it and uses it again.
 pub struct Replies {
-    buffers: Box<[[u8; REPLY_BYTES_MAX]]>,
+    buffers: Box<[Reply]>,
     /// Of each reply: the index of its datagram in the batch, and its length.
     filled: Box<[(u16, u16)]>,
     count: usize,
@@ -53,20 +59,197 @@ impl Replies {
 /// Answers the datagrams of one worker.
 pub struct Endpoint {
     tracker: Arc<Tracker>,
+    connections: Connections,
     worker: Worker,
 }
 
+/// What a datagram with a connection id that is not valid is told, in a reply no longer than the
+/// shortest request: libtorrent and anacrolix connect anew at once instead of waiting.
+const BAD_CONNECTION_ID: &str = "bad id";
+
 impl Endpoint {
     /// An endpoint with counters of its own. `seed` is random.
-    pub fn new(tracker: Arc<Tracker>, seed: u64) -> Self {
+    pub fn new(tracker: Arc<Tracker>, connections: Connections, seed: u64) -> Self {
         let worker = tracker.worker(seed);
-        Self { tracker, worker }
+        Self { tracker, connections, worker }
     }
 
     /// Answers a batch. `batch` is no longer than `replies` has room for; `replies` is cleared
     /// first.
-    pub fn handle(&mut self, _now: Now, _batch: &[Datagram<'_>], replies: &mut Replies) {
+    ///
+    /// Goes through the batch in groups, and through each group three times: the first pass reads
+    /// and checks the requests and starts to fetch the memory by which their swarms are found, the
+    /// second that of their peers, and the third answers. So the cache misses of a group overlap.
+    pub fn handle(&mut self, now: Now, batch: &[Datagram<'_>], replies: &mut Replies) {
+        assert!(batch.len() <= replies.buffers.len());
+        self.tracker.refresh(&mut self.worker);
         replies.count = 0;
-        let _ = (&self.tracker, &self.worker);
+        let mut steps = [const { Step::Silence }; GROUP];
+        for (group, datagrams) in batch.chunks(GROUP).enumerate() {
+            for (step, datagram) in steps.iter_mut().zip(datagrams) {
+                *step = self.read(now, datagram);
+            }
+            for step in &steps[..datagrams.len()] {
+                if let Step::Announce(_, Ok(prepared)) = step {
+                    self.tracker.look_ahead(prepared);
+                }
+            }
+            for (index, step) in steps[..datagrams.len()].iter().enumerate() {
+                let reply = &mut replies.buffers[replies.count];
+                let length = self.answer(now, step, reply);
+                if length != 0 {
+                    let index = (group * GROUP + index) as u16;
+                    replies.filled[replies.count] = (index, length as u16);
+                    replies.count += 1;
+                }
+            }
+        }
     }
+
+    /// Reads a datagram and decides what is to be done with it.
+    fn read<'a>(&mut self, now: Now, datagram: &Datagram<'a>) -> Step<'a> {
+        let source = datagram.source.ip();
+        let family = Family::of(source);
+        match udp::parse(datagram.bytes) {
+            Ok(Request::Connect(transaction_id)) => {
+                self.worker.counters.request(Protocol::Udp, family, Kind::Connect);
+                Step::Connect(transaction_id, self.connections.issue(now, source))
+            }
+            Ok(Request::Announce(request)) => {
+                let transaction_id = request.transaction_id;
+                if !self.connections.is_valid(now, source, request.connection_id) {
+                    return self.bad_connection_id(transaction_id);
+                }
+                self.worker.counters.request(Protocol::Udp, family, Kind::Announce);
+                let announce = self.announce(source, &request);
+                let prepared = self.tracker.prepare(&mut self.worker, &announce);
+                Step::Announce(transaction_id, prepared)
+            }
+            Ok(Request::Scrape(scrape)) => {
+                if !self.connections.is_valid(now, source, scrape.connection_id) {
+                    return self.bad_connection_id(scrape.transaction_id);
+                }
+                self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
+                Step::Scrape(scrape)
+            }
+            Err(error) => self.malformed(now, datagram, error),
+        }
+    }
+
+    /// Writes the reply and returns its length, 0 for none.
+    fn answer(&mut self, now: Now, step: &Step<'_>, reply: &mut Reply) -> usize {
+        match step {
+            Step::Silence => 0,
+            Step::Connect(transaction_id, id) => {
+                put(reply, 0, &udp::connect_reply(*id, *transaction_id))
+            }
+            Step::Announce(transaction_id, prepared) => {
+                let announced = prepared
+                    .as_ref()
+                    .map_err(|&refusal| refusal)
+                    .and_then(|prepared| self.tracker.finish(now, &mut self.worker, prepared));
+                match announced {
+                    Ok(announced) => self.announced(*transaction_id, &announced, reply),
+                    Err(refusal) => {
+                        self.worker.counters.refused(Protocol::Udp, refusal);
+                        error(*transaction_id, refusal.text(), reply)
+                    }
+                }
+            }
+            Step::Scrape(scrape) => self.scrape(scrape, reply),
+            Step::Error(transaction_id, text) => error(*transaction_id, text, reply),
+        }
+    }
+
+    fn announce(&self, source: IpAddr, request: &udp::Announce<'_>) -> Announce {
+        let room =
+            (REPLY_BYTES_MAX - udp::ANNOUNCE_REPLY_BYTES) / Family::of(source).compact_bytes();
+        let numwant = request.numwant.unwrap_or(self.worker.rules.numwant_default);
+        Announce {
+            info_hash: request.info_hash,
+            peer_id: request.peer_id,
+            address: source,
+            port: request.port,
+            left: Some(request.left),
+            event: request.event,
+            numwant: Some(numwant.min(room as u32)),
+            families: Families::Own,
+        }
+    }
+
+    fn announced(
+        &self,
+        transaction_id: TransactionId,
+        announced: &Announced,
+        reply: &mut Reply,
+    ) -> usize {
+        let head = udp::announce_reply_head(
+            transaction_id,
+            announced.interval_secs,
+            announced.counts.leechers,
+            announced.counts.seeders,
+        );
+        // Of one family, that of the datagram.
+        let length = put(reply, 0, &head);
+        let length = put(reply, length, self.worker.peers.v4.as_flattened());
+        put(reply, length, self.worker.peers.v6.as_flattened())
+    }
+
+    fn scrape(&mut self, request: &udp::Scrape<'_>, reply: &mut Reply) -> usize {
+        let mut length = put(reply, 0, &udp::scrape_reply_head(request.transaction_id));
+        for info_hash in request.info_hashes() {
+            let counts = self.tracker.scrape(&self.worker, &info_hash);
+            let entry = ScrapeEntry {
+                seeders: counts.seeders,
+                completed: counts.completed,
+                leechers: counts.leechers,
+            };
+            length = put(reply, length, &entry.to_bytes());
+        }
+        length
+    }
+
+    fn bad_connection_id(&self, transaction_id: TransactionId) -> Step<'static> {
+        self.worker.counters.bad_connection_ids.add(1);
+        Step::Error(transaction_id, BAD_CONNECTION_ID)
+    }
+
+    /// A datagram that is no request gets an error only if it carries a valid connection id.
+    fn malformed(&self, now: Now, datagram: &Datagram<'_>, error: ParseError) -> Step<'static> {
+        self.worker.counters.malformed_datagrams.add(1);
+        match udp::connection_id(datagram.bytes) {
+            Some((id, transaction_id))
+                if self.connections.is_valid(now, datagram.source.ip(), id) =>
+            {
+                self.worker.counters.refused(Protocol::Udp, Refusal::Malformed);
+                Step::Error(transaction_id, error.text())
+            }
+            _ => Step::Silence,
+        }
+    }
+}
+
+/// Datagrams whose cache misses overlap: about as many as a core can wait for, and few enough that
+/// what was fetched is still in the first-level cache when it is needed.
+const GROUP: usize = 32;
+
+/// What is to be done with a datagram, between its reading and its answer.
+enum Step<'a> {
+    /// Nothing.
+    Silence,
+    Connect(TransactionId, ConnectionId),
+    Announce(TransactionId, Result<Prepared, Refusal>),
+    Scrape(udp::Scrape<'a>),
+    Error(TransactionId, &'static str),
+}
+
+fn error(transaction_id: TransactionId, text: &str, reply: &mut Reply) -> usize {
+    let length = put(reply, 0, &udp::error_reply_head(transaction_id));
+    put(reply, length, text.as_bytes())
+}
+
+/// Puts `bytes` at `at` and returns where they end. Every reply is bounded so that it fits.
+fn put(reply: &mut Reply, at: usize, bytes: &[u8]) -> usize {
+    reply[at..at + bytes.len()].copy_from_slice(bytes);
+    at + bytes.len()
 }

@@ -1,0 +1,97 @@
+//! What the shards need of the store around them.
+
+use core::hash::Hasher;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use peerage_proto::InfoHash;
+
+use crate::addresses::Addresses;
+use crate::slot::{Freshness, HashKey, Slot};
+use crate::{Limits, Now, PeerIds, Stored};
+
+/// What is the same for all shards.
+pub(crate) struct Shared {
+    pub(crate) key: HashKey,
+    pub(crate) limits: Limits,
+    pub(crate) peer_ids: PeerIds,
+    /// Of all shards together.
+    pub(crate) swarms: AtomicU64,
+    /// Of all shards together.
+    pub(crate) peers: AtomicU64,
+    /// `None` where there is no bound.
+    pub(crate) addresses: Option<Addresses>,
+}
+
+/// The same, at one instant.
+pub(crate) struct Context<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) key: HashKey,
+    pub(crate) now: Now,
+    pub(crate) fresh: Freshness,
+}
+
+impl Shared {
+    pub(crate) fn at(&self, now: Now) -> Context<'_> {
+        let fresh = Freshness::new(now, self.limits.peer_timeout);
+        Context { shared: self, key: self.key, now, fresh }
+    }
+
+    /// The hash by which a swarm is found.
+    pub(crate) fn hash(&self, info_hash: &InfoHash) -> u64 {
+        let mut hasher = self.key.hasher();
+        hasher.write(&info_hash.0);
+        hasher.finish()
+    }
+}
+
+impl Context<'_> {
+    pub(crate) fn hash(&self, info_hash: &InfoHash) -> u64 {
+        self.shared.hash(info_hash)
+    }
+
+    /// Whether one more swarm may be, with this peer in it.
+    pub(crate) fn has_room_for_swarm_of<S: Slot>(&self, slot: S) -> Stored {
+        if self.shared.limits.swarms_max <= self.shared.swarms.load(Ordering::Relaxed) {
+            return Stored::Full;
+        }
+        self.has_room_for(slot, 0)
+    }
+
+    /// Whether swarms without peers may be remembered: not when the store is three quarters full,
+    /// so that nobody can fill it by finishing torrents of their own making.
+    pub(crate) fn has_room_to_spare(&self) -> bool {
+        self.shared.swarms.load(Ordering::Relaxed) < self.shared.limits.swarms_max / 4 * 3
+    }
+
+    /// Whether one more peer may be stored, in a swarm of `peers` peers.
+    pub(crate) fn has_room_for<S: Slot>(&self, slot: S, peers: u64) -> Stored {
+        let limits = &self.shared.limits;
+        let full = limits.peers_max <= self.shared.peers.load(Ordering::Relaxed);
+        let address_full = || {
+            self.shared.addresses.as_ref().is_some_and(|addresses| {
+                limits.peers_per_address_max <= addresses.count(slot.hash_address(&self.key))
+            })
+        };
+        let per_swarm_max = limits.peers_per_swarm_max.min(Limits::PEERS_PER_SWARM_MAX);
+        match () {
+            () if full => Stored::Full,
+            () if u64::from(per_swarm_max) <= peers => Stored::SwarmFull,
+            () if address_full() => Stored::AddressFull,
+            () => Stored::AsAsked,
+        }
+    }
+
+    pub(crate) fn count_peer<S: Slot>(&self, slot: S) {
+        self.shared.peers.fetch_add(1, Ordering::Relaxed);
+        if let Some(addresses) = &self.shared.addresses {
+            addresses.add(slot.hash_address(&self.key));
+        }
+    }
+
+    pub(crate) fn uncount_peer<S: Slot>(&self, slot: S) {
+        self.shared.peers.fetch_sub(1, Ordering::Relaxed);
+        if let Some(addresses) = &self.shared.addresses {
+            addresses.subtract(slot.hash_address(&self.key));
+        }
+    }
+}
