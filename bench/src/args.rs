@@ -42,7 +42,7 @@ pub(crate) struct Options {
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-usage: peerage-bench PROGRAM [OPTIONS]
+usage: cargo xtask bench PROGRAM [OPTIONS]
 
 programs
   udp       replies, CPU, loss and latency over UDP, beside other trackers
@@ -112,6 +112,13 @@ impl Options {
     /// Length of a measurement.
     pub(crate) fn duration(&self, default_secs: u64) -> Duration {
         Duration::from_secs(self.seconds.unwrap_or(default_secs))
+    }
+
+    /// Our server's binary: as asked for, or as the environment or Cargo has it.
+    pub(crate) fn peerage(&self) -> PathBuf {
+        let asked = self.peerage.clone();
+        let asked = asked.or_else(|| std::env::var_os("PEERAGE").map(PathBuf::from));
+        asked.unwrap_or_else(|| PathBuf::from("target/release/peerage"))
     }
 
     /// Whether a contestant was asked for.

@@ -388,7 +388,11 @@ pub(crate) fn fetch(from: SocketAddr, path: &str) -> io::Result<String> {
     stream.set_read_timeout(Some(second))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut reply)?;
+    match stream.take(1 << 20).read_to_end(&mut reply) {
+        // Some servers keep the connection open in spite of what they were asked.
+        Err(_) if !reply.is_empty() => {}
+        result => drop(result?),
+    }
     let reply = String::from_utf8_lossy(&reply);
     let (_, body) = reply.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
     Ok(body.to_owned())

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,8 @@ impl Report {
         report.line(&format!("# bench {name}, {}\n", today()));
         report.line(&format!("- machine: {}", machine()));
         report.line(&format!("- commit: {}", commit()));
+        let peerage = options.peerage();
+        report.line(&format!("- our server: {}", version(&peerage)));
         report.line(&format!("- command: `cargo xtask bench {}`", command.join(" ")));
         report
     }
@@ -132,6 +134,18 @@ fn machine() -> String {
         kib.unwrap_or(0.0) / f64::from(1 << 20),
         read("/proc/sys/kernel/osrelease").trim()
     )
+}
+
+/// What our server says it is, and by its size which build.
+fn version(path: &Path) -> String {
+    let output = Command::new(path).arg("--version").output();
+    let said = output.ok().filter(|output| output.status.success());
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    match said {
+        Some(said) => format!("{said}, a binary of {bytes} bytes"),
+        None => "not built".to_owned(),
+    }
 }
 
 /// The commit checked out, with a `+` where files differ from it.

@@ -91,19 +91,15 @@ impl Contestant {
         let protocol = if setup.protocol == Protocol::Udp { "udp" } else { "http" };
         match self {
             Self::Null => std::env::current_exe().ok(),
-            Self::Peerage => {
-                let asked = setup.options.peerage.clone();
-                let asked = asked.or_else(|| std::env::var_os("PEERAGE").map(PathBuf::from));
-                existing(asked.unwrap_or_else(|| PathBuf::from("target/release/peerage")))
-            }
-            Self::Opentracker => existing(PathBuf::from("/usr/bin/opentracker")),
-            Self::Nginx => existing(PathBuf::from("/usr/sbin/nginx")),
+            Self::Peerage => Some(setup.options.peerage()),
+            Self::Opentracker => Some(PathBuf::from("/usr/bin/opentracker")),
+            Self::Nginx => Some(PathBuf::from("/usr/sbin/nginx")),
             Self::Aquatic => cached("aquatic").map(|root| root.join(format!("aquatic_{protocol}"))),
             Self::AquaticUring => {
                 cached("aquatic-uring").map(|root| root.join(format!("aquatic_{protocol}")))
             }
         }
-        .and_then(existing)
+        .filter(|path| path.exists())
     }
 
     /// Starts it. `Ok(None)` where it is not installed or cannot do what is asked.
@@ -179,10 +175,6 @@ impl Contestant {
 fn cached(name: &str) -> Option<PathBuf> {
     let home = std::env::var_os("HOME")?;
     Some(PathBuf::from(home).join(".cache/peerage-bench").join(name).join("bin"))
-}
-
-fn existing(path: PathBuf) -> Option<PathBuf> {
-    path.exists().then_some(path)
 }
 
 /// A port that was free over TCP and UDP a moment ago.

@@ -40,8 +40,8 @@ fn address(number: u8) -> IpAddr {
 }
 
 /// The input is a sequence of datagrams, each after three bytes: who sends it (and, with the
-/// highest bit, whether a valid connection id is put into it), how many seconds later, and how long
-/// it is.
+/// highest bit, whether a valid connection id is put into it), how many seconds after the one
+/// before, and how long it is. Those of the same second are one batch.
 ///
 /// No reply to a source that has not proved its address is longer than what it sent; every reply
 /// has the form its action says and carries the transaction id; nobody is handed to itself.
@@ -49,8 +49,44 @@ pub fn udp_endpoint(data: &[u8]) {
     let connections = Connections::new(ConnectionKey([9; 16]), Duration::from_secs(120));
     let tracker = tracker(PeerIds::Dropped);
     let mut endpoint = udp::Endpoint::new(Arc::clone(&tracker), connections.clone(), 1);
-    let mut replies = Replies::new(1);
+    let mut replies = Replies::new(BATCH_MAX as u16);
+    for turns in read_turns(data, &connections).chunk_by(|a, b| a.now == b.now) {
+        for turns in turns.chunks(BATCH_MAX) {
+            let now = turns[0].now;
+            let batch: Vec<_> = turns.iter().map(Turn::datagram).collect();
+            endpoint.handle(now, &batch, &mut replies);
+            assert!(replies.iter().map(|(index, _)| index).is_sorted_by(|a, b| a < b));
+            for (index, reply) in replies.iter() {
+                let Datagram { source, bytes } = batch[index];
+                let proved = wire::connection_id(bytes)
+                    .is_some_and(|(id, _)| connections.is_valid(now, source.ip(), id));
+                assert!(proved || reply.len() <= bytes.len(), "no amplification");
+                check_udp_reply(source.ip(), bytes, reply);
+            }
+            tracker.swarms().expire(now, EXPIRE_PARTS);
+        }
+    }
+}
+
+/// More than one group of the endpoint.
+const BATCH_MAX: usize = 40;
+
+/// A datagram of a conversation.
+struct Turn {
+    now: Now,
+    source: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl Turn {
+    fn datagram(&self) -> Datagram<'_> {
+        Datagram { source: self.source, bytes: &self.bytes }
+    }
+}
+
+fn read_turns(data: &[u8], connections: &Connections) -> Vec<Turn> {
     let (mut now, mut rest) = (START, data);
+    let mut turns = Vec::new();
     while let [sender, seconds, length, after @ ..] = rest {
         let (bytes, after) = after.split_at(after.len().min(usize::from(*length)));
         rest = after;
@@ -62,17 +98,9 @@ pub fn udp_endpoint(data: &[u8]) {
         {
             *place = connections.issue(now, source.ip()).0.to_be_bytes();
         }
-        endpoint.handle(now, &[Datagram { source, bytes: &bytes }], &mut replies);
-        assert!(replies.iter().len() <= 1);
-        let proved = wire::connection_id(&bytes)
-            .is_some_and(|(id, _)| connections.is_valid(now, source.ip(), id));
-        for (index, reply) in replies.iter() {
-            assert_eq!(index, 0);
-            assert!(proved || reply.len() <= bytes.len(), "no amplification");
-            check_udp_reply(source.ip(), &bytes, reply);
-        }
-        tracker.swarms().expire(now, EXPIRE_PARTS);
+        turns.push(Turn { now, source, bytes });
     }
+    turns
 }
 
 fn check_udp_reply(source: IpAddr, request: &[u8], reply: &[u8]) {

@@ -169,8 +169,9 @@ pub(crate) fn udp_conversations() -> Vec<Vec<u8>> {
     let turn = |sender: u8, seconds: u8, datagram: &[u8]| {
         [&[sender, seconds, datagram.len() as u8], datagram].concat()
     };
-    // Everybody says everything: with a valid connection id, without, and after a long silence.
-    [(0x80, 1), (0x00, 1), (0x80, 100)]
+    // Everybody says everything: with a valid connection id one by one, all at once, without one,
+    // and after a long silence.
+    [(0x80, 1), (0x80, 0), (0x00, 1), (0x80, 100)]
         .into_iter()
         .map(|(proved, seconds)| {
             let turns = (0..8).flat_map(|sender| {
