@@ -12,18 +12,35 @@ use core::ops::Range;
 pub fn decimal(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
-        return;
+    } else {
+        out.extend_from_slice(Decimal::of(value).digits());
     }
-    // 2^64 - 1 has 20 digits.
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut rest = value;
-    while rest != 0 {
-        first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+}
+
+/// A number in decimal digits, for where they are wanted before their place is known.
+pub(crate) struct Decimal {
+    /// 2^64 - 1 has 20 digits. The last ones are used.
+    bytes: [u8; 20],
+    first: usize,
+}
+
+impl Decimal {
+    #[inline]
+    pub(crate) fn of(value: u64) -> Self {
+        let mut decimal = Self { bytes: [b'0'; 20], first: 20 };
+        let mut rest = value;
+        while rest != 0 || decimal.first == 20 {
+            decimal.first -= 1;
+            decimal.bytes[decimal.first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        decimal
     }
-    out.extend_from_slice(&digits[first..]);
+
+    #[inline]
+    pub(crate) fn digits(&self) -> &[u8] {
+        &self.bytes[self.first..]
+    }
 }
 
 /// Appends an integer: `i42e`.

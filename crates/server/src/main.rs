@@ -1,12 +1,59 @@
 //! The binary `peerage`: sockets, files, threads and signals around the rules.
+//!
+//! From the outside in: [`cli`] and [`config`] say what the operator wrote, [`settings`] what it
+//! means, [`serve`] starts and stops everything else. [`udp`] and [`http`] are the workers, [`web`]
+//! serves the pages.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "nothing is started yet")]
 
+mod cli;
 mod clock;
+mod config;
 mod http;
 mod listen;
+mod lists;
+mod load;
+mod log;
+mod maintenance;
+mod metrics;
+mod privileges;
+mod secrets;
+mod serve;
+mod settings;
+mod signals;
+mod sockets;
+mod stats;
 mod stop;
+mod threads;
 mod udp;
+mod web;
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use cli::Command;
+
+fn main() -> ExitCode {
+    let (command, sources) = cli::parse();
+    let result = match command {
+        Command::Serve => serve::serve(sources).map(|()| String::new()),
+        Command::CheckConfig => {
+            serve::check(&sources).map(|()| "the configuration is right\n".into())
+        }
+        Command::PrintConfig => serve::configuration(&sources)
+            .map(|(config, _)| config::print::in_force(&config.values)),
+        Command::PrintExample => Ok(config::print::example()),
+        Command::PrintManual => Ok(config::print::manual()),
+    };
+    match result {
+        Ok(text) => {
+            // A reader that has gone away is no error of ours.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            failure.lines().iter().for_each(|line| eprintln!("peerage: {line}"));
+            failure.exit_code()
+        }
+    }
+}

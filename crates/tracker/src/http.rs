@@ -52,6 +52,8 @@ pub struct Settings {
     /// Whether clients are told the address they are seen at (BEP 24). To be turned off behind a
     /// proxy whose header is not read.
     pub external_ip: bool,
+    /// Whether each connection is closed after its reply, whatever its client asks for.
+    pub close_always: bool,
     /// How many seconds to wait between two scrapes, told to Transmission.
     pub scrape_interval_secs: Option<u32>,
 }
@@ -146,8 +148,8 @@ impl Endpoint {
             return Handled::Close;
         }
         let connection = match request.body {
-            Body::None => request.connection,
-            Body::Bytes(_) | Body::Coded => Connection::Close,
+            Body::None if !self.settings.close_always => request.connection,
+            Body::None | Body::Bytes(_) | Body::Coded => Connection::Close,
         };
         let head = Head {
             status: Status::Ok,
@@ -376,7 +378,6 @@ impl FullScrape {
 mod tests {
     use alloc::format;
     use alloc::string::ToString;
-    use core::time::Duration;
 
     use peerage_swarm::{Limits, PeerIds};
 
@@ -391,15 +392,11 @@ mod tests {
 
     /// A tracker whose intervals are always the same.
     fn endpoint(rules: Rules, settings: Settings) -> Endpoint {
-        let limits = Limits {
-            swarms_max: 1000,
-            peers_per_swarm_max: 1000,
-            peers_per_address_max: 0,
-            peer_timeout: Duration::from_secs(3600),
-            completed_kept: Duration::from_secs(3600),
-            ..Limits::default()
-        };
-        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, rules);
+        bounded(Limits::default(), PeerIds::Dropped, rules, settings)
+    }
+
+    fn bounded(limits: Limits, peer_ids: PeerIds, rules: Rules, settings: Settings) -> Endpoint {
+        let tracker = Tracker::new([7; 16], limits, peer_ids, rules);
         Endpoint::new(Arc::new(tracker), Arc::new(settings), 1)
     }
 
@@ -572,6 +569,43 @@ mod tests {
             assert_eq!(after, before + 1, "{head}");
         }
         assert!(Refusal::ScrapeTooLong.text().contains("GET string too long"));
+    }
+
+    #[test]
+    fn one_peer_too_many_of_an_address_is_refused() {
+        let limits = Limits { peers_per_address_max: 1, ..Limits::default() };
+        let mut endpoint = bounded(limits, PeerIds::Dropped, rules(), Settings::default());
+        ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        let text = Refusal::AddressFull.text();
+        let body =
+            format!("d14:failure reason{}:{text}8:intervali1799e8:retry ini30ee", text.len());
+        check(&mut endpoint, V4, &announce(HASH, 4114, ""), granted(&body));
+        let tally = endpoint.tracker.tally();
+        assert_eq!(tally.refusals(Protocol::Http, Refusal::AddressFull), 1);
+    }
+
+    #[test]
+    fn peer_that_is_not_stored_is_warned() {
+        let limits = Limits { peers_per_swarm_max: 1, ..Limits::default() };
+        let mut endpoint = bounded(limits, PeerIds::Dropped, rules(), Settings::default());
+        ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        let (_, reply) = ask(&mut endpoint, V4, &announce(HASH, 4114, ""));
+        let text = Warning::NotStored.text();
+        let peers = "5:peers6:\\xc0\\x00\\x02\\x01\\x10\\x11";
+        let warning = format!("{peers}15:warning message{}:{text}e", text.len());
+        assert!(reply.ends_with(&warning), "{reply}");
+    }
+
+    #[test]
+    fn peer_ids_are_handed_out_where_they_are_kept_and_wanted() {
+        let mut endpoint = bounded(Limits::default(), PeerIds::Kept, rules(), Settings::default());
+        ask(&mut endpoint, V4, &announce(HASH, 4113, ""));
+        let peer = "d2:ip9:192.0.2.17:peer id20:-XX0001-0000000041134:porti4113ee";
+        let (_, reply) = ask(&mut endpoint, V6, &announce(HASH, 4114, "&compact=0"));
+        assert!(reply.contains(peer), "{reply}");
+        let unwanted = announce(HASH, 4114, "&compact=0&no_peer_id=1");
+        let (_, reply) = ask(&mut endpoint, V6, &unwanted);
+        assert!(reply.contains("d2:ip9:192.0.2.14:porti4113ee"), "{reply}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::head::{Method, Version};
-use crate::bencode::decimal;
+use crate::bencode::Decimal;
 
 /// A status a tracker answers with. Replies to announces and scrapes, refusals included, are
 /// [`Status::Ok`]: libtorrent and Transmission do not read the body of any other.
@@ -156,9 +156,8 @@ pub fn write_reply(out: &mut Vec<u8>, head: &Head, write_body: impl FnOnce(&mut 
         let digits = [body_bytes / 100, body_bytes / 10 % 10, body_bytes % 10];
         out[digits_at..digits_at + 3].copy_from_slice(&digits.map(|digit| b'0' + digit as u8));
     } else {
-        let mut digits = Vec::with_capacity(20);
-        decimal(&mut digits, body_bytes as u64);
-        out.splice(digits_at..digits_at + 3, digits);
+        let digits = Decimal::of(body_bytes as u64);
+        out.splice(digits_at..digits_at + 3, digits.digits().iter().copied());
     }
 }
 

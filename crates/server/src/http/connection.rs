@@ -153,10 +153,6 @@ impl Connection {
         &mut self.stream
     }
 
-    pub(super) fn family(&self) -> Family {
-        self.family
-    }
-
     /// Whether it waits for room to send, and not for something to read.
     pub(super) fn is_sending(&self) -> bool {
         self.sent < self.unsent.len()

@@ -1,0 +1,115 @@
+//! A server under test: started on its core, watched through /proc, ended with the benchmark.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::socket;
+
+/// How long a server may take to end when asked to; then it is killed.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// A running server. Dropping it ends it and removes its directory.
+pub(crate) struct Process {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` on core `server_core` with `directory` as its place; this thread returns
+    /// to `load_core`. Its output goes to the file `log` there.
+    pub(crate) fn start(
+        mut command: Command,
+        directory: PathBuf,
+        server_core: usize,
+        load_core: usize,
+    ) -> Result<Self, String> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let explain = |error| format!("{name}: {error}");
+        let log = fs::File::create(directory.join("log")).map_err(explain)?;
+        let errors = log.try_clone().map_err(explain)?;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        socket::end_with_parent(&mut command);
+        socket::pin(server_core).map_err(explain)?;
+        let child = command.spawn();
+        socket::pin(load_core).map_err(explain)?;
+        Ok(Self { child: child.map_err(explain)?, directory })
+    }
+
+    /// User and system time of all its threads so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        cpu_of(self.child.id())
+    }
+
+    /// Resident memory.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// What it wrote, where it has ended by itself.
+    pub(crate) fn check_running(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => {
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                Err(format!("ended with {status}: {}", log.trim()))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        socket::terminate(&self.child);
+        let start = Instant::now();
+        while start.elapsed() < STOP_MAX && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Both fail only where the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// CPU time of all threads of a process, to the nanosecond as the scheduler accounts it. A thread
+/// that ended is not counted; no server here ends threads while it is measured.
+fn cpu_of(pid: u32) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let nanos = tasks.flatten().filter_map(|task| {
+        let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// CPU time used by this process, and by everything on the machine.
+pub(crate) fn own_and_machine_cpu() -> (Duration, Duration) {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    // user nice system idle iowait irq softirq steal, in hundredths of a second.
+    let busy = fields
+        .enumerate()
+        .filter(|(index, _)| *index != 3 && *index != 4)
+        .filter_map(|(_, field)| field.parse::<u64>().ok())
+        .sum::<u64>();
+    (cpu_of(std::process::id()), Duration::from_millis(busy * 10))
+}
+
+/// A new empty directory that any user can read.
+pub(crate) fn scratch_directory(name: &str) -> Result<PathBuf, String> {
+    let path = std::env::temp_dir().join(format!("peerage-bench-{}-{name}", std::process::id()));
+    let explain = |error| format!("{}: {error}", path.display());
+    // What is left of an earlier process of the same id.
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir(&path).map_err(explain)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, mode).map_err(explain)?;
+    Ok(path)
+}

@@ -1,0 +1,378 @@
+//! The configuration as written: one TOML file, flags and the environment.
+//!
+//! Environment goes before flag, flag before file, file before default. Every mistake is reported
+//! with its place and with what would be right; nothing wrong is ever replaced by a default. What
+//! the values mean together is worked out in [`settings`](crate::settings).
+
+pub(crate) mod keys;
+pub(crate) mod print;
+pub(crate) mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use keys::{Key, SECTIONS, Values};
+use value::Raw;
+
+/// What the names of our variables in the environment begin with.
+pub(crate) const VARIABLE_PREFIX: &str = "PEERAGE__";
+
+/// Most bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where the configuration is read from; read again on SIGHUP.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// The file, if one is named.
+    pub(crate) file: Option<PathBuf>,
+    /// Of each flag given: the flag, the key it sets, and the value.
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+    /// All of the environment.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+}
+
+/// The configuration as written, with the place each value comes from.
+#[derive(Clone, Default)]
+pub(crate) struct Config {
+    /// The values.
+    pub(crate) values: Values,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+/// The place a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The table of settings.
+    Default,
+    /// A line of the file, counted from 1.
+    File(PathBuf, usize),
+    /// A flag, with its dashes.
+    Flag(&'static str),
+    /// A variable.
+    Environment(String),
+}
+
+/// A mistake of the operator's. Each is one line.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// The file is no TOML.
+    Syntax(Origin, String),
+    /// There is no such setting; the nearest, if one is near.
+    UnknownKey(Origin, String, Option<&'static str>),
+    /// A value is wrong: key, value as written, what it must be.
+    Wrong(Origin, String, String, String),
+}
+
+impl Config {
+    /// Reads all sources, or says all that is wrong with them.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, Vec<ConfigError>> {
+        let mut config = Self::default();
+        let mut errors = Vec::new();
+        if let Some(path) = &sources.file {
+            match read_file(path) {
+                Ok(text) => config.take_file(path, &text, &mut errors),
+                Err(error) => errors.push(ConfigError::Unreadable(path.clone(), error)),
+            }
+        }
+        for (flag, name, text) in &sources.flags {
+            let key = key(name).expect("flags name keys of the table, as a test holds");
+            config.take(key, Origin::Flag(flag), &Raw::Text(text), text, &mut errors);
+        }
+        config.take_environment(&sources.environment, &mut errors);
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// An error about the setting `name`, which is right in itself.
+    pub(crate) fn wrong(&self, name: &'static str, right: String) -> ConfigError {
+        let key = key(name).expect("the caller names a key of the table");
+        let origin = self.origins.get(name).cloned().unwrap_or(Origin::Default);
+        ConfigError::Wrong(origin, name.into(), self.written(key), right)
+    }
+
+    /// The value of `key` as it is shown.
+    pub(crate) fn written(&self, key: &Key) -> String {
+        self.values.write(key).unwrap_or_else(|| "(hidden)".into())
+    }
+
+    /// Whether the operator has set `name`.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.origins.contains_key(name)
+    }
+
+    fn take_file(&mut self, path: &Path, text: &str, errors: &mut Vec<ConfigError>) {
+        let place = |at: usize| {
+            let before = text.as_bytes().iter().take(at);
+            Origin::File(path.into(), 1 + before.filter(|&&byte| byte == b'\n').count())
+        };
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(error) => {
+                let at = error.span().map_or(0, |span| span.start);
+                let message = error.message().lines().collect::<Vec<_>>().join(", ");
+                errors.push(ConfigError::Syntax(place(at), message));
+                return;
+            }
+        };
+        for (section, entries) in &table {
+            let section_name = section.get_ref().as_ref();
+            let Some(entries) = entries.get_ref().as_table() else {
+                let place = place(section.span().start);
+                errors.push(ConfigError::unknown(place, section_name.into()));
+                continue;
+            };
+            if !SECTIONS.iter().any(|known| known.name == section_name) {
+                let place = place(section.span().start);
+                errors.push(ConfigError::unknown_section(place, section_name));
+                continue;
+            }
+            for (name, value) in entries {
+                let origin = place(name.span().start);
+                let full_name = format!("{section_name}.{}", name.get_ref());
+                let written = text.get(value.span()).unwrap_or_default();
+                match key(&full_name) {
+                    Some(key) => {
+                        self.take(key, origin, &Raw::Toml(value.get_ref()), written, errors);
+                    }
+                    None => errors.push(ConfigError::unknown(origin, full_name)),
+                }
+            }
+        }
+    }
+
+    fn take_environment(
+        &mut self,
+        environment: &[(OsString, OsString)],
+        errors: &mut Vec<ConfigError>,
+    ) {
+        for (variable, value) in environment {
+            let variable = variable.to_string_lossy();
+            let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+            let origin = Origin::Environment(variable.clone().into());
+            let name = name.to_lowercase().replacen("__", ".", 1);
+            let value = value.to_string_lossy();
+            match key(&name) {
+                Some(key) => self.take(key, origin, &Raw::Text(&value), &value, errors),
+                None => errors.push(ConfigError::unknown(origin, name)),
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        key: &'static Key,
+        origin: Origin,
+        raw: &Raw<'_>,
+        written: &str,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        match self.values.read(key, raw) {
+            Some(()) => {
+                self.origins.insert(key.name, origin);
+            }
+            None => {
+                let hidden = key.name == "udp.connection_key";
+                let written = if hidden { "(hidden)" } else { written };
+                let (name, right) = (key.name.into(), (key.right)());
+                errors.push(ConfigError::Wrong(origin, name, one_line(written), right));
+            }
+        }
+    }
+}
+
+/// The entry of the setting `name`, such as `listen.port`.
+pub(crate) fn key(name: &str) -> Option<&'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys).find(|key| key.name == name)
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if bytes as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+/// The first line of `text`, cut to what fits a message.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.lines().next().unwrap_or_default().chars().take(80).collect();
+    if line.len() < text.len() {
+        line.push_str("...");
+    }
+    line
+}
+
+impl ConfigError {
+    fn unknown(origin: Origin, name: String) -> Self {
+        let nearest = nearest(&name);
+        Self::UnknownKey(origin, name, nearest)
+    }
+
+    fn unknown_section(origin: Origin, name: &str) -> Self {
+        let distances = SECTIONS.iter().map(|known| (distance(name, known.name), known.name));
+        let nearest = distances.min().filter(|(edits, _)| *edits <= 2).map(|(_, name)| name);
+        Self::UnknownKey(origin, name.into(), nearest)
+    }
+}
+
+/// The setting whose name is nearest to `name`, if it is near enough to be meant. A right key in a
+/// wrong section, or in none, is near.
+fn nearest(name: &str) -> Option<&'static str> {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    let edits = |key: &Key| {
+        distance(name, key.name).min(distance(short, key.short_name()).saturating_add(1))
+    };
+    let (edits, key) = keys.map(|key| (edits(key), key)).min_by_key(|(edits, _)| *edits)?;
+    (edits <= 1 + short.len() / 4).then_some(key.name)
+}
+
+/// Edits (a character more, less or another, or two changed round) that make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = match (i, j) {
+                (0, edits) | (edits, 0) => edits,
+                _ => {
+                    let other = usize::from(a[i - 1] != b[j - 1]);
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+                    let one = rows[i - 1][j].min(rows[i][j - 1]) + 1;
+                    one.min(rows[i - 1][j - 1] + other).min(swap)
+                }
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment(variable) => f.write_str(variable),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Syntax(origin, message) => write!(f, "{origin}: not TOML: {message}"),
+            Self::UnknownKey(origin, name, None) => write!(
+                f,
+                "{origin}: unknown key {name}: `peerage print-config` shows all there are"
+            ),
+            Self::UnknownKey(origin, name, Some(nearest)) => {
+                write!(f, "{origin}: unknown key {name}: did you mean {nearest}?")
+            }
+            Self::Wrong(origin, name, value, right) => {
+                write!(f, "{origin}: {name} = {value}: must be {right}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (Config, Vec<String>) {
+        let (mut config, mut errors) = (Config::default(), Vec::new());
+        config.take_file(Path::new("p.toml"), text, &mut errors);
+        (config, errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[track_caller]
+    fn check(text: &str, error: &str) {
+        assert_eq!(file(text).1, [error], "{text:?}");
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named_with_line_and_key() {
+        check(
+            "[listen]\nprot = 1\n",
+            "p.toml:2: unknown key listen.prot: did you mean listen.port?",
+        );
+        check("port = 1\n", "p.toml:1: unknown key port: did you mean listen.port?");
+        check("\n[listne]\nport = 1\n", "p.toml:2: unknown key listne: did you mean listen?");
+        check(
+            "[http]\nreceive_buffer = 1\n",
+            "p.toml:2: unknown key http.receive_buffer: did you mean udp.receive_buffer?",
+        );
+        check(
+            "[listen]\nxyzzy = 1\n",
+            "p.toml:2: unknown key listen.xyzzy: `peerage print-config` shows all there are",
+        );
+        check(
+            "[listen]\n\nport = 99999\n",
+            "p.toml:3: listen.port = 99999: must be a whole number from 0 to 65535",
+        );
+        check(
+            "[listen]\nport = \"6969\"\n",
+            "p.toml:2: listen.port = \"6969\": must be a whole number from 0 to 65535",
+        );
+        check("[listen]\ntcp = 1\n", "p.toml:2: listen.tcp = 1: must be true or false");
+    }
+
+    #[test]
+    fn file_that_is_no_toml_is_named_with_its_line() {
+        let (_, errors) = file("[listen]\nport = \n");
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].starts_with("p.toml:2: not TOML: "), "{}", errors[0]);
+        let (_, errors) = file("[listen]\nport = 1\nport = 2\n");
+        assert!(errors[0].starts_with("p.toml:3: not TOML: "), "{}", errors[0]);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        assert_eq!(file("[listen]\nport = -1\ntcp = 0\nx = 1\n").1.len(), 3);
+    }
+
+    #[test]
+    fn secret_is_not_in_the_error_about_it() {
+        let (_, errors) = file("[udp]\nconnection_key = \"0123secret\"\n");
+        assert!(!errors[0].contains("0123"), "{}", errors[0]);
+        assert!(errors[0].contains("p.toml:2: udp.connection_key"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn environment_goes_before_flag_and_flag_before_file() {
+        let (mut config, _) = file("[listen]\nport = 1\nworkers = 3\nbacklog = 5\n");
+        let mut errors = Vec::new();
+        for (flag, name, text) in
+            [("--port", "listen.port", "2"), ("--workers", "listen.workers", "4")]
+        {
+            let key = key(name).unwrap();
+            config.take(key, Origin::Flag(flag), &Raw::Text(text), text, &mut errors);
+        }
+        config.take_environment(
+            &[("PEERAGE__LISTEN__PORT".into(), "3".into()), ("OTHER".into(), "x".into())],
+            &mut errors,
+        );
+        assert!(errors.is_empty());
+        assert_eq!(config.values.listen.port.0, 3);
+        assert_eq!(config.values.listen.workers.given().unwrap().0, 4);
+        assert_eq!(config.values.listen.backlog.0, 5);
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, edits) in [("", "", 0), ("port", "prot", 1), ("a", "", 1), ("tcp", "udp", 2)] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Every setting, once: its name, its type, its default and its doc.
+//!
+//! The struct, the reading of file, environment and flags, `peerage.example.toml`, the manual and
+//! `peerage print-config` all come from this table.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use peerage_proto::http::HEAD_BYTES_MAX;
+use peerage_tracker::{Limits, Prefix};
+
+use super::value::{
+    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
+};
+
+/// What a change of a setting needs to take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// SIGHUP.
+    Reload,
+    /// A new start.
+    Restart,
+}
+
+/// A setting's entry in the table, but for its value.
+pub(crate) struct Key {
+    /// Section and key: `listen.port`.
+    pub(crate) name: &'static str,
+    /// Its doc, by lines.
+    pub(crate) doc: &'static [&'static str],
+    /// What a change needs.
+    pub(crate) takes: Takes,
+    /// What is right, see [`Value::right`].
+    pub(crate) right: fn() -> String,
+}
+
+/// A section of the file.
+pub(crate) struct Section {
+    /// Its name, without brackets.
+    pub(crate) name: &'static str,
+    /// Its doc, by lines.
+    pub(crate) doc: &'static [&'static str],
+    /// Its settings.
+    pub(crate) keys: &'static [Key],
+}
+
+impl Key {
+    /// Its variable in the environment: `PEERAGE__LISTEN__PORT`.
+    pub(crate) fn variable(&self) -> String {
+        format!("{}{}", super::VARIABLE_PREFIX, self.name.replace('.', "__").to_uppercase())
+    }
+
+    /// Its name within its section.
+    pub(crate) fn short_name(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, key)| key)
+    }
+}
+
+/// Makes the structs and the table out of one list of settings.
+macro_rules! config {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        $section:ident: $name:ident {
+            $($(#[doc = $doc:literal])* [$takes:ident] $key:ident: $type:ty = $default:expr;)*
+        }
+    )*) => {
+        /// The configuration as written. [`Settings`](crate::settings::Settings) is what it means.
+        #[derive(Clone, PartialEq)]
+        pub(crate) struct Values {
+            $($(#[doc = $section_doc])* pub(crate) $section: $name,)*
+        }
+
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Clone, PartialEq)]
+            pub(crate) struct $name {
+                $($(#[doc = $doc])* pub(crate) $key: $type,)*
+            }
+        )*
+
+        /// All settings, in the order of the file.
+        pub(crate) const SECTIONS: &[Section] = &[$(Section {
+            name: stringify!($section),
+            doc: &[$($section_doc),*],
+            keys: &[$(Key {
+                name: concat!(stringify!($section), ".", stringify!($key)),
+                doc: &[$($doc),*],
+                takes: Takes::$takes,
+                right: <$type as Value>::right,
+            }),*],
+        }),*];
+
+        impl Default for Values {
+            fn default() -> Self {
+                Self { $($section: $name { $($key: $default),* }),* }
+            }
+        }
+
+        impl Values {
+            /// Sets the setting `key`; `None` if the value is wrong.
+            pub(super) fn read(&mut self, key: &Key, raw: &Raw<'_>) -> Option<()> {
+                $($(if key.name == concat!(stringify!($section), ".", stringify!($key)) {
+                    self.$section.$key = Value::read(raw)?;
+                })*)*
+                Some(())
+            }
+
+            /// The setting `key` in TOML; `None` for a secret that is set.
+            pub(super) fn write(&self, key: &Key) -> Option<String> {
+                $($(if key.name == concat!(stringify!($section), ".", stringify!($key)) {
+                    return Value::write(&self.$section.$key);
+                })*)*
+                None
+            }
+
+            /// The settings that differ.
+            pub(crate) fn changed(&self, other: &Self) -> Vec<&'static Key> {
+                let mut keys = SECTIONS.iter().flat_map(|section| section.keys);
+                let mut changed = Vec::new();
+                $($(
+                    let key = keys.next().expect("the table has each setting once, in this order");
+                    if self.$section.$key != other.$section.$key {
+                        changed.push(key);
+                    }
+                )*)*
+                changed
+            }
+        }
+    };
+}
+
+const ANY_V4: BindAddress = BindAddress { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: None };
+const ANY_V6: BindAddress = BindAddress { ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED), port: None };
+/// What the parser of heads takes at most.
+const HEAD_BYTES: u64 = HEAD_BYTES_MAX as u64;
+
+/// What the store takes at most.
+const PEERS_PER_SWARM: i64 = Limits::PEERS_PER_SWARM_MAX as i64;
+
+/// The machine itself.
+fn loopback() -> Vec<Prefix> {
+    ["127.0.0.0/8", "::1/128"].map(|prefix| prefix.parse().expect("it is one")).into()
+}
+
+config! {
+    /// Where the tracker listens, and with how many threads.
+    listen: Listen {
+        /// The port, of TCP and UDP alike. 0 for a free one that the system chooses, the same for
+        /// both.
+        [Restart] port: Whole<0, 65_535> = Whole(6969);
+        /// The addresses, each with a port of its own if it is to differ. On a machine without
+        /// IPv6 the default is "0.0.0.0" alone.
+        [Restart] bind: Many<BindAddress> = Many(vec![ANY_V4, ANY_V6]);
+        /// Whether HTTP is served: announces, scrapes and the pages.
+        [Restart] tcp: bool = true;
+        /// Whether UDP is served: announces and scrapes (BEP 15).
+        [Restart] udp: bool = true;
+        /// Threads for UDP, and as many for HTTP. "auto" is one for each CPU.
+        [Restart] workers: Auto<Whole<1, 1024>> = Auto::Auto;
+        /// Most TCP connections that wait to be accepted. The system may allow fewer.
+        [Restart] backlog: Whole<1, 65_535> = Whole(1024);
+    }
+    /// What a client is told when it announces or scrapes.
+    announce: Announce {
+        /// The announce interval at the start; from then on it follows the load, between its
+        /// bounds. "auto" is 1799s, brought within the bounds.
+        [Reload] interval: Auto<Seconds<1, 7000>> = Auto::Auto;
+        /// The interval when the machine is idle. "auto" is 239s, or less where the start or the
+        /// upper bound are less.
+        [Reload] min_interval: Auto<Seconds<1, 7000>> = Auto::Auto;
+        /// The interval when the machine is loaded. "auto" is 1799s, or more where the start or
+        /// the lower bound are more.
+        [Reload] max_interval: Auto<Seconds<1, 7000>> = Auto::Auto;
+        /// How long before a client may announce again, as it is told; not enforced. "auto" is
+        /// min_interval.
+        [Reload] client_min_interval: Auto<Seconds<0, 7000>> = Auto::Auto;
+        /// Each client's interval is longer than the interval by up to this much, drawn at random,
+        /// so that clients that came together do not come back together.
+        [Reload] jitter: Seconds<0, 3600> = Seconds(60);
+        /// Most peers in one reply. A UDP reply also has to fit one packet: 238 IPv4 peers, 79
+        /// IPv6 peers.
+        [Reload] peers_per_response_max: Whole<1, 2000> = Whole(100);
+        /// Peers for a client that does not say how many it wants.
+        [Reload] numwant_default: Whole<0, 2000> = Whole(50);
+        /// A peer not heard from for longer is no longer handed out. Has to be longer than
+        /// max_interval and jitter together. "auto" is half as long again as both, and a minute.
+        [Restart] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
+        /// The load average above which the machine is loaded, and the interval grows. "auto" is
+        /// the number of CPUs less a half.
+        [Reload] load_max: Auto<Load> = Auto::Auto;
+        /// Whether a scrape that names no info_hash is answered with all swarms (HTTP only).
+        [Reload] full_scrape: bool = false;
+        /// Most info_hashes in one HTTP scrape.
+        [Reload] scrape_hashes_max: Whole<1, 10_000> = Whole(100);
+    }
+    /// What is kept in memory.
+    swarm: Swarm {
+        /// Most swarms. One more is answered as if nobody were there.
+        [Restart] swarms_max: Whole<1, 1_000_000_000> = Whole(10_000_000);
+        /// Most peers over all swarms. One more is answered but not stored.
+        [Restart] peers_max: Whole<1, 10_000_000_000> = Whole(50_000_000);
+        /// Most peers of one swarm. One more is answered but not stored.
+        [Restart] peers_per_swarm_max: Whole<1, PEERS_PER_SWARM> = Whole(1_000_000);
+        /// Most peers of one address (of one /64 in IPv6) over all swarms. One more is refused. 0
+        /// for no bound.
+        [Restart] peers_per_address_max: Whole<0, 1_000_000_000> = Whole(0);
+        /// Whether peer_ids are kept and handed out, for clients that ask for the long form of a
+        /// reply. Costs about 100 bytes a peer.
+        [Restart] peer_ids: bool = false;
+        /// How long it is remembered how often a swarm was completed, once it has no peers.
+        [Restart] completed_kept: Seconds<0, 2_592_000> = Seconds(86_400);
+    }
+    /// Which swarms may be. SIGUSR1 reads both lists again.
+    access: Access {
+        /// A file of info_hashes, one a line, in 40 hex digits (v1) or 64 (v2): no others are
+        /// tracked. What follows a # is passed over.
+        [Reload] allow: Option<PathBuf> = None;
+        /// A file of the same form: these are not tracked, whatever the other list says.
+        [Reload] deny: Option<PathBuf> = None;
+    }
+    /// UDP (BEP 15).
+    udp: Udp {
+        /// How long a connection id is valid.
+        [Restart] connection_id_lifetime: Seconds<10, 28_800> = Seconds(120);
+        /// The secret behind the connection ids, in 32 hex digits: the same on nodes that are to
+        /// accept each other's ids. Without one it is kept in process.data_dir, and without that
+        /// it is new with every start.
+        [Restart] connection_key: Secret = Secret(None);
+        /// Receive buffer of each socket. The system may allow less. 0 leaves it as it is.
+        [Restart] receive_buffer: Bytes<0, 1_073_741_824> = Bytes(8 << 20);
+        /// Send buffer of each socket. The system may allow less. 0 leaves it as it is.
+        [Restart] send_buffer: Bytes<0, 1_073_741_824> = Bytes(2 << 20);
+    }
+    /// HTTP (BEP 3, 7, 23, 48).
+    http: Http {
+        /// Whether a connection may serve more than one request.
+        [Restart] keep_alive: bool = true;
+        /// How long a client may take to send a request, or to take in a reply.
+        [Restart] timeout: Seconds<1, 600> = Seconds(3);
+        /// How long a connection may stay open between two requests.
+        [Restart] idle_timeout: Seconds<1, 3600> = Seconds(15);
+        /// Most connections at once. One more is closed.
+        [Restart] connections_max: Whole<1, 1_000_000> = Whole(20_000);
+        /// Most connections at once that ask for pages. One more is told to come back later.
+        [Restart] pages_connections_max: Whole<1, 10_000> = Whole(256);
+        /// Most bytes of a request up to its empty line. One with more is refused (431).
+        [Restart] head_bytes_max: Bytes<1024, HEAD_BYTES> = Bytes(HEAD_BYTES);
+        /// The header in which a trusted proxy names the client, such as "X-Forwarded-For". Its
+        /// last address that is no trusted proxy is the client. Empty for none.
+        [Restart] forwarded_header: String = String::new();
+        /// The proxies that are believed: addresses or ranges.
+        [Restart] trusted_proxies: Many<Prefix> = Many(loopback());
+        /// Whether trusted proxies begin each connection with a PROXY header (version 1 or 2). If
+        /// so, they have to.
+        [Restart] proxy_protocol: bool = false;
+        /// Whether a client is told the address it is seen at (BEP 24). To be turned off behind a
+        /// proxy that does not name the client.
+        [Restart] external_ip: bool = true;
+        /// How long a client should wait between two scrapes, as Transmission reads it. 0 tells
+        /// it nothing.
+        [Restart] scrape_interval: Seconds<0, 86_400> = Seconds(0);
+    }
+    /// The pages for people.
+    pages: Pages {
+        /// The charset that the pages are declared with.
+        [Restart] charset: String = "utf-8".into();
+        /// The locale by which the pages write numbers. There is no page with numbers yet: it has
+        /// no effect.
+        [Restart] locale: String = String::new();
+        /// Whether a map may show where peers are. There is no map yet: it has no effect.
+        [Restart] locations: bool = true;
+    }
+    /// What is logged, to stderr.
+    log: Log {
+        /// The least important lines: "error", "warn", "info", "debug" or "trace".
+        [Restart] level: LogLevel = LogLevel::Info;
+        /// "time" begins each line with the time, "plain" does not: for a journal that does.
+        [Restart] format: LogFormat = LogFormat::Time;
+    }
+    /// The process and its rights.
+    process: Process {
+        /// A folder for what is to outlast a restart. Nothing is kept without one.
+        [Restart] data_dir: Option<PathBuf> = None;
+        /// The folder that becomes the root once all is bound. Files that are to be read again on
+        /// a signal have to lie in it.
+        [Restart] chroot: Option<PathBuf> = None;
+        /// The user to become once all is bound. Empty to stay the same.
+        [Restart] user: String = String::new();
+        /// Most open files. -1 for the most that is allowed, 0 to leave it as it is.
+        [Restart] nofile: Whole<-1, { i64::MAX }> = Whole(0);
+        /// Most bytes of a core dump. -1 for the most that is allowed, 0 to leave it as it is.
+        [Restart] core: Whole<-1, { i64::MAX }> = Whole(0);
+        /// How often the tracker has crashed before, as told by what starts it; shown in
+        /// `/stats.json`.
+        [Restart] failed: Whole<0, 1_000_000_000> = Whole(0);
+    }
+}

@@ -1,0 +1,336 @@
+//! The life of the tracker: start, signals, stop.
+//!
+//! Whatever can fail at the start fails before the first request is answered; after that only a
+//! panic ends the process before the operator does.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use peerage_tracker::{Connections, Tracker, http, udp};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::keys::Takes;
+use crate::config::{Config, ConfigError, Sources};
+use crate::http::Answering;
+use crate::lists::{self, Lists};
+use crate::load::Probe;
+use crate::maintenance::{self, PurgeAgain};
+use crate::privileges::{self, Paths};
+use crate::settings::Settings;
+use crate::signals::{self, Signal};
+use crate::sockets::{self, Bound};
+use crate::stats::{Source, Workers};
+use crate::stop::Stop;
+use crate::threads::{Event, Threads};
+use crate::web::{HANDOVERS_MAX, Web};
+use crate::{log, secrets};
+
+/// How long the threads have to end when the tracker stops.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Why the tracker could not start, or did not go on.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The configuration is wrong.
+    Config(Vec<ConfigError>),
+    /// A list is wrong.
+    List(lists::Error),
+    /// The environment does not let us: one line.
+    Start(String),
+    /// A thread ended before it was asked to.
+    Thread(String),
+}
+
+/// The tracker while it runs.
+struct Running {
+    sources: Sources,
+    /// As it was at the start: what takes a restart is compared to this.
+    started: Config,
+    /// As it was last read.
+    latest: Config,
+    settings: Settings,
+    paths: Paths,
+    tracker: Arc<Tracker>,
+    source: Arc<Source>,
+    purge_again: PurgeAgain,
+}
+
+/// The configuration and what it means, with all that can be wrong with it.
+pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Failure> {
+    let config = Config::load(sources).map_err(Failure::Config)?;
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let settings = Settings::new(&config, cpus).map_err(|error| Failure::Config(vec![error]))?;
+    Ok((config, settings))
+}
+
+/// The configuration with the lists it names: what `check-config` checks.
+pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
+    let (_, settings) = configuration(sources)?;
+    let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
+    lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    Ok(())
+}
+
+/// Runs the tracker until it is asked to stop.
+pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
+    let (config, settings) = configuration(&sources)?;
+    let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
+    let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    log::start(settings.log);
+    limit(&settings)?;
+    let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
+    let user = settings.process.user.as_deref().map(privileges::user).transpose();
+    let user = user.map_err(|error| start(&error))?;
+    let data_dir = settings.process.data_dir.as_deref();
+    let key = secrets::connection_key(settings.connections.key, data_dir);
+    let connections =
+        Connections::new(key.map_err(|error| start(&error))?, settings.connections.lifetime);
+    let probe = Probe::open();
+    let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
+    privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
+        .map_err(|error| start(&error))?;
+    if let Some(file) = &mut sources.file {
+        warn_if_lost(&paths, file);
+        *file = paths.resolve(file);
+    }
+    [&settings.lists.allow, &settings.lists.deny]
+        .into_iter()
+        .flatten()
+        .for_each(|file| warn_if_lost(&paths, file));
+
+    let clock = Clock::start();
+    let tracker = tracker(&settings, lists.access.clone())?;
+    let source = Arc::new(Source::new(
+        Arc::clone(&tracker),
+        clock,
+        settings.process.failed,
+        probe,
+        Workers {
+            udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
+            http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
+        },
+    ));
+    source.set_lists(&lists);
+    let (latest, purge_again) = (config.clone(), PurgeAgain::default());
+    let running =
+        Running { sources, started: config, latest, settings, paths, tracker, source, purge_again };
+    running.run(bound, &connections, clock)
+}
+
+/// An empty tracker with the rules of the settings.
+fn tracker(
+    settings: &Settings,
+    access: peerage_tracker::AccessList,
+) -> Result<Arc<Tracker>, Failure> {
+    let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
+    let rules = settings.rules(Arc::new(access));
+    Ok(Arc::new(Tracker::new(key, settings.limits, settings.peer_ids, rules)))
+}
+
+fn limit(settings: &Settings) -> Result<(), Failure> {
+    privileges::limit_files(settings.process.nofile)
+        .and_then(|()| privileges::limit_core(settings.process.core))
+        .map_err(|error| Failure::Start(error.to_string()))
+}
+
+fn warn_if_lost(paths: &Paths, file: &std::path::Path) {
+    if !paths.can_reach(file) {
+        warn!("{} is outside of process.chroot and cannot be read again", file.display());
+    }
+}
+
+fn start_failure(what: &str, error: &io::Error) -> Failure {
+    Failure::Start(format!("cannot {what}: {error}"))
+}
+
+impl Running {
+    /// Starts all threads, follows the signals, and stops all threads.
+    fn run(mut self, bound: Bound, connections: &Connections, clock: Clock) -> Result<(), Failure> {
+        let failed = |error: io::Error| start_failure("start a thread", &error);
+        let stop = Stop::default();
+        let mut threads = Threads::new();
+        let sender = threads.sender();
+        // The receiver is gone only when the process ends.
+        signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
+        let addresses = (bound.tcp_addresses(), bound.udp_addresses());
+        let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
+        let outcome = spawned.map_err(failed).and_then(|()| {
+            log_start(&self.settings);
+            announce_listeners(&addresses.0, &addresses.1);
+            self.follow(&mut threads)
+        });
+        info!("stopping");
+        stop.request();
+        match threads.wait(STOP_TIME_MAX) {
+            0 => info!("stopped"),
+            left => warn!("{left} threads did not end in time"),
+        }
+        outcome
+    }
+
+    fn spawn(
+        &self,
+        threads: &mut Threads,
+        bound: Bound,
+        connections: &Connections,
+        clock: Clock,
+        stop: &Stop,
+    ) -> io::Result<()> {
+        let udp_port = bound.udp_addresses().first().map(std::net::SocketAddr::port);
+        for (index, sockets) in bound.udp.into_iter().enumerate() {
+            let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
+            let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
+            let stop = stop.clone();
+            let run = move || sockets.run(endpoint, clock, stop);
+            threads.spawn_io(format!("udp-{index}"), run)?;
+        }
+        if !bound.tcp.is_empty() {
+            let (sender, receiver) = mpsc::channel(HANDOVERS_MAX);
+            for (index, listeners) in bound.tcp.into_iter().enumerate() {
+                let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
+                let (stop, settings) = (stop.clone(), Arc::clone(&self.settings.answers));
+                let answering = Answering {
+                    endpoint: http::Endpoint::new(Arc::clone(&tracker), settings.clone(), seed),
+                    tracker,
+                    settings,
+                    handover: sender.clone(),
+                };
+                let run = move || listeners.run(answering, clock, stop);
+                threads.spawn_io(format!("http-{index}"), run)?;
+            }
+            let (pages, answers) = (self.settings.pages.clone(), &self.settings.answers);
+            let seed = secrets::random_seed()?;
+            let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
+            threads.spawn_io("pages".into(), move || web.run(receiver))?;
+        }
+        let (source, stop) = (Arc::clone(&self.source), stop.clone());
+        let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));
+        threads.spawn("maintenance".into(), move || {
+            maintenance::run(&source, timeout, clock, &stop, &again);
+        })
+    }
+
+    /// Does what the signals say, until one says to stop or a thread ends.
+    fn follow(&mut self, threads: &mut Threads) -> Result<(), Failure> {
+        loop {
+            match threads.next() {
+                Event::Signal(Signal::Stop) => return Ok(()),
+                Event::Signal(Signal::Reload) => self.reload(),
+                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Ended(end) => {
+                    let how = if end.panicked { "panicked" } else { "ended" };
+                    return Err(Failure::Thread(format!("thread {} {how}", end.name)));
+                }
+            }
+        }
+    }
+
+    /// Reads configuration and lists again. If anything is wrong, all stays as it is.
+    fn reload(&mut self) {
+        let read = configuration(&self.sources).and_then(|(config, settings)| {
+            let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
+            let timeout = self.settings.limits.peer_timeout;
+            settings.check_timeout(&config, timeout).map_err(|e| Failure::Config(vec![e]))?;
+            Ok((config, settings, lists))
+        });
+        let (config, settings, lists) = match read {
+            Ok(read) => read,
+            Err(failure) => {
+                for line in failure.lines() {
+                    error!("{line}");
+                }
+                error!("the configuration is wrong, what was in force stays in force");
+                return;
+            }
+        };
+        for key in self.latest.values.changed(&config.values) {
+            if key.takes == Takes::Reload {
+                info!("{} is now {}", key.name, config.written(key));
+            }
+        }
+        for key in self.started.values.changed(&config.values) {
+            if key.takes == Takes::Restart {
+                warn!("{} has changed: that takes a restart", key.name);
+            }
+        }
+        self.latest = config;
+        self.settings.take_reloadable(settings);
+        self.use_lists(lists);
+        info!("configuration reloaded");
+    }
+
+    /// Reads the lists again. If anything is wrong, the old ones stay in force.
+    fn reload_lists(&mut self) {
+        match lists::read(&self.settings.lists, &self.paths) {
+            Ok(lists) => self.use_lists(lists),
+            Err(error) => {
+                error!("{error}");
+                error!("a list is wrong, the old ones stay in force");
+            }
+        }
+    }
+
+    /// Takes lists, and the rules of the settings, into force.
+    fn use_lists(&self, lists: Lists) {
+        self.source.set_lists(&lists);
+        info!("lists: {lists}");
+        self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
+        let purged = self.tracker.purge();
+        if purged.swarms > 0 {
+            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
+        }
+        self.purge_again.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says what is running, and what it may soon lack.
+fn log_start(settings: &Settings) {
+    let (version, workers) = (env!("CARGO_PKG_VERSION"), settings.listen.workers);
+    info!("peerage {version}, {workers} workers for each protocol");
+    let wanted = settings.http.connections_max as u64;
+    match privileges::files_max() {
+        Some(allowed) if settings.listen.tcp && allowed < wanted => warn!(
+            "{allowed} files may be open, fewer than http.connections_max ({wanted}): --nofile -1 \
+             raises that as far as the system allows"
+        ),
+        _ => {}
+    }
+}
+
+/// Tells whoever started us where we listen. That nobody may be reading is no reason to stop.
+fn announce_listeners(tcp: &[std::net::SocketAddr], udp: &[std::net::SocketAddr]) {
+    let mut lines = String::new();
+    tcp.iter().for_each(|at| lines.push_str(&format!("listening on http://{at} (TCP)\n")));
+    udp.iter().for_each(|at| lines.push_str(&format!("listening on udp://{at} (UDP)\n")));
+    lines.push_str("ready\n");
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+}
+
+impl Failure {
+    /// What the process ends with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) | Self::List(_) => 2,
+            Self::Start(_) => 1,
+            // What a panic in the main thread ends with.
+            Self::Thread(_) => 101,
+        })
+    }
+
+    /// What the operator is told, one line for each mistake.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Config(errors) => errors.iter().map(ToString::to_string).collect(),
+            Self::List(error) => vec![error.to_string()],
+            Self::Start(line) | Self::Thread(line) => vec![line.clone()],
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What tests of the running program share: processes, ports, folders, HTTP and scrapes.
+//!
+//! For tests only. Everything started here is ended when it is dropped, everything written is
+//! removed, and every wait has a limit. A failure is a `String` for people: what was awaited, and
+//! the end of the log of the process it was awaited from.
+
+#![forbid(unsafe_code)]
+
+mod folder;
+pub mod http;
+mod ports;
+mod process;
+mod server;
+mod wait;
+
+pub use folder::Folder;
+pub use ports::free_port;
+pub use process::{Process, Signal};
+pub use server::{Counts, Server};
+pub use wait::{Wait, wait_for};

@@ -1,0 +1,145 @@
+//! `cargo xtask setup`: installs what tests and checks need, only what is missing.
+//!
+//! The clients of the interop tests come from Debian, libtorrent's Python module from PyPI into a
+//! virtual environment of its own. No service is started, and none is left to start at boot.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::deny;
+use crate::shell::{self, Outcome, Workspace, cache_dir};
+
+/// A Debian package, and what tells that there is no need to install it.
+struct Package {
+    name: &'static str,
+    gives: Gives,
+}
+
+enum Gives {
+    /// A program on the path; where it comes from is no matter.
+    Program(&'static str),
+    /// A module of the system's Python.
+    Module(&'static str),
+}
+
+const PACKAGES: [Package; 5] = [
+    Package { name: "transmission-daemon", gives: Gives::Program("transmission-daemon") },
+    Package { name: "aria2", gives: Gives::Program("aria2c") },
+    Package { name: "qbittorrent-nox", gives: Gives::Program("qbittorrent-nox") },
+    Package { name: "python3", gives: Gives::Program("python3") },
+    Package { name: "python3-venv", gives: Gives::Module("ensurepip") },
+];
+
+impl Package {
+    fn is_missing(&self) -> bool {
+        match self.gives {
+            Gives::Program(program) => shell::find_program(program).is_none(),
+            Gives::Module(module) => {
+                let import = format!("import {module}");
+                !shell::succeeds(Command::new(PYTHON).args(["-c", &import]))
+            }
+        }
+    }
+}
+
+/// The system's own, not one that a version manager puts in front of it.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// What the interop tests were written against.
+const LIBTORRENT: &str = "libtorrent==2.1.1";
+
+/// Installs packages, named as its arguments, as root. While it runs, policy-rc.d keeps what it
+/// installs from being started; the one package with a service of its own is then disabled, where
+/// there is a systemd that would start it at boot.
+const APT: &str = "set -eu
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT INT TERM
+    printf '#!/bin/sh\\nexit 101\\n' > $policy
+    chmod 755 $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends \"$@\" < /dev/null
+case \" $* \" in *' transmission-daemon '*)
+    if [ -d /run/systemd/system ]; then systemctl disable transmission-daemon; fi
+esac
+";
+
+pub(crate) fn run(_: &Workspace, _: &[String]) -> Outcome {
+    for_tests()?;
+    deny::install()?;
+    eprintln!("setup: everything is there");
+    Ok(())
+}
+
+/// Installs what the tests need.
+pub(crate) fn for_tests() -> Outcome {
+    install_packages()?;
+    install_libtorrent()
+}
+
+fn install_packages() -> Outcome {
+    let missing = || PACKAGES.iter().filter(|package| package.is_missing());
+    let names: Vec<&str> = missing().map(|package| package.name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    eprintln!("setup: installing Debian packages for the interop tests: {}", names.join(" "));
+    let by_hand = format!("the tests need the Debian packages {}", names.join(" "));
+    if shell::find_program("apt-get").is_none() {
+        return Err(format!("{by_hand}; there is no apt-get here: install them by hand"));
+    }
+    let mut script = match as_root()? {
+        Some(sudo) => {
+            let mut command = Command::new(sudo);
+            command.args(["-n", "sh"]);
+            command
+        }
+        None => Command::new("sh"),
+    };
+    let outcome = shell::run(script.args(["-c", APT, "setup"]).args(&names));
+    let left: Vec<&str> = missing().map(|package| package.name).collect();
+    match outcome {
+        Ok(()) if left.is_empty() => Ok(()),
+        Ok(()) => Err(format!("apt-get ended well, yet these are not there: {}", left.join(" "))),
+        Err(what) => Err(format!(
+            "{what}; {by_hand}, still missing: {}; is this Debian, and are its packages reached?",
+            left.join(" ")
+        )),
+    }
+}
+
+/// How to become root: by sudo, or `None` where we are root already.
+fn as_root() -> Result<Option<PathBuf>, String> {
+    if shell::output(Command::new("id").arg("-u"))?.trim() == "0" {
+        return Ok(None);
+    }
+    shell::find_program("sudo").map(Some).ok_or_else(|| {
+        let names = PACKAGES.map(|package| package.name).join(" ");
+        format!("only root may install, and there is no sudo: apt-get install {names}")
+    })
+}
+
+/// The tests look for the environment at the same place: see `libtorrent.rs` among the clients.
+fn install_libtorrent() -> Outcome {
+    let folder = cache_dir()?.join("venv");
+    let python = folder.join("bin").join("python");
+    let is_there = || {
+        let version = LIBTORRENT.replace("==", ".__version__.startswith('") + "')";
+        let check = format!("import libtorrent; assert {version}");
+        shell::succeeds(Command::new(&python).args(["-c", &check]))
+    };
+    if is_there() {
+        return Ok(());
+    }
+    eprintln!("setup: installing {LIBTORRENT} from PyPI into {}", folder.display());
+    let venv = ["-m", "venv", "--clear"];
+    shell::run(Command::new(PYTHON).args(venv).arg(&folder))
+        .map_err(|what| format!("{what}; is the Debian package python3-venv whole?"))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", LIBTORRENT];
+    shell::run(Command::new(&python).args(pip)).map_err(|what| {
+        format!("{what}; the tests need PyPI's {LIBTORRENT}: is PyPI reached, has it a wheel here?")
+    })?;
+    if is_there() { Ok(()) } else { Err(format!("{LIBTORRENT} is installed but does not load")) }
+}
