@@ -224,6 +224,12 @@ fn shared_address_is_free_for_its_sharers_and_taken_for_everyone_else() {
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }
 
+#[test]
+fn receive_buffer_is_as_asked() {
+    let socket = bind(V4);
+    assert!(socket.receive_buffer_bytes().unwrap() >= 100_000);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn datagrams_the_kernel_had_no_room_for_are_counted() {

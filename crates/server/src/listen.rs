@@ -20,7 +20,7 @@ pub(crate) struct BindError {
 impl BindError {
     /// Whether this machine has no such family at all: IPv6 is often turned off.
     pub(crate) fn is_family_missing(&self) -> bool {
-        // "Address family not supported by protocol", by the name std has for it.
+        // The kernel has no such protocol at all, or has it and no address of it.
         self.error.kind() == ErrorKind::AddrNotAvailable && self.address.ip().is_unspecified()
             || self.error.raw_os_error() == Some(EAFNOSUPPORT)
     }
