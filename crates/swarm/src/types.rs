@@ -35,7 +35,7 @@ impl Default for Limits {
             swarms_max: 10_000_000,
             peers_max: 50_000_000,
             peers_per_swarm_max: 1_000_000,
-            peers_per_address_max: 0,
+            peers_per_address_max: 100_000,
             peer_timeout: Duration::from_secs(45 * 60),
             completed_kept: Duration::from_secs(24 * 3600),
         }

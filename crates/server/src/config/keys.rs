@@ -201,9 +201,9 @@ config! {
         [Restart] peers_max: Whole<1, 10_000_000_000> = Whole(50_000_000);
         /// Most peers of one swarm. One more is answered but not stored.
         [Restart] peers_per_swarm_max: Whole<1, PEERS_PER_SWARM> = Whole(1_000_000);
-        /// Most peers of one address (of one /64 in IPv6) over all swarms. One more is refused. 0
-        /// for no bound.
-        [Restart] peers_per_address_max: Whole<0, 1_000_000_000> = Whole(0);
+        /// Most peers of one address (of one /64 in IPv6) over all swarms, so that no single client
+        /// can fill the tracker. One more is refused. 0 for no bound.
+        [Restart] peers_per_address_max: Whole<0, 1_000_000_000> = Whole(100_000);
         /// Whether peer_ids are kept and handed out, for clients that ask for the long form of a
         /// reply. Costs about 100 bytes a peer.
         [Restart] peer_ids: bool = false;
