@@ -223,6 +223,7 @@ fn nginx_config(body_bytes: usize, port: u16) -> String {
         "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr crit;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; keepalive_requests 1000000000; default_type text/plain;\n\
-         server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"{body}\"; }} }} }}\n"
+         server {{ listen 127.0.0.1:{port} backlog=4096;\n\
+         location / {{ return 200 \"{body}\"; }} }} }}\n"
     )
 }

@@ -12,8 +12,8 @@ use std::ptr;
 use crate::single::is_passing;
 use crate::{DATAGRAM_BYTES_MAX, Received, Sent, Socket};
 
-/// A datagram's bytes. One cache line longer than it needs to be: buffers 2048 bytes apart would all
-/// start in the same two sets of a 32 KiB cache and push each other out.
+/// A datagram's bytes. One cache line longer than it needs to be: buffers 2048 bytes apart would
+/// all start in the same two sets of a 32 KiB cache and push each other out.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Buffer([u8; DATAGRAM_BYTES_MAX + 64]);
@@ -48,8 +48,8 @@ struct Headers {
     vectors: Box<[libc::iovec]>,
 }
 
-// SAFETY: the pointers are not followed between calls (see the type), so it does not matter on which
-// thread they lie.
+// SAFETY: the pointers are not followed between calls (see the type), so it does not matter on
+// which thread they lie.
 unsafe impl Send for Headers {}
 
 pub(crate) struct Batch {
@@ -63,7 +63,8 @@ pub(crate) struct Batch {
 
 impl Headers {
     fn new(count: usize) -> Self {
-        // SAFETY: an `mmsghdr` is integers and raw pointers, for which zero bytes are a valid value.
+        // SAFETY: an `mmsghdr` is integers and raw pointers, for which zero bytes are a valid
+        // value.
         let message = unsafe { std::mem::zeroed::<libc::mmsghdr>() };
         let vector = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         Self { messages: vec![message; count].into(), vectors: vec![vector; count].into() }
@@ -253,10 +254,10 @@ impl Control {
     /// Makes the control block the kernel filled with `bytes` bytes one to answer with, and tells
     /// how many bytes of it are; 0 when it holds no address.
     ///
-    /// The interface is taken out: the answer leaves by the route to its receiver, which need not be
-    /// the way the request came. Only a link-local address means nothing without its interface. The
-    /// padding at the end is left off: without it the block fits what the kernel has on its stack,
-    /// with it an IPv6 one takes an allocation there.
+    /// The interface is taken out: the answer leaves by the route to its receiver, which need not
+    /// be the way the request came. Only a link-local address means nothing without its interface.
+    /// The padding at the end is left off: without it the block fits what the kernel has on its
+    /// stack, with it an IPv6 one takes an allocation there.
     fn prepare(&mut self, bytes: usize) -> u8 {
         // As the kernel has it: the length in a word of the machine, then level and type.
         const HEADER: usize = size_of::<libc::cmsghdr>();

@@ -4,13 +4,13 @@
 //! never waits. A [`Waiter`] waits until a socket has something. Nothing here knows what a datagram
 //! says.
 //!
-//! [`Backend::Batched`] is `recvmmsg` and `sendmmsg` (Linux); [`Backend::Single`] is one system call
-//! of the standard library a datagram, anywhere. Both stand behind the same face, and one through
-//! io_uring would be a third: what a caller sees is only "receive some, answer some".
+//! [`Backend::Batched`] is `recvmmsg` and `sendmmsg` (Linux); [`Backend::Single`] is one system
+//! call of the standard library a datagram, anywhere. Both stand behind the same face, and one
+//! through io_uring would be a third: what a caller sees is only "receive some, answer some".
 //!
 //! The only crate of the workspace with `unsafe` code, which is why [`defer_accept`], of use to TCP
-//! alone, is here. Each such block is one system call or the making of its arguments; every byte the
-//! kernel writes is read back by safe code.
+//! alone, is here. Each such block is one system call or the making of its arguments; every byte
+//! the kernel writes is read back by safe code.
 
 mod batch;
 #[cfg(target_os = "linux")]

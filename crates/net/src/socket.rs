@@ -56,8 +56,8 @@ impl Socket {
         SockRef::from(&self.socket).recv_buffer_size()
     }
 
-    /// Datagrams the kernel dropped for want of room since the socket was made, modulo 2^32; 0 where
-    /// the platform does not tell. A system call: ask once a second, not once a batch.
+    /// Datagrams the kernel dropped for want of room since the socket was made, modulo 2^32; 0
+    /// where the platform does not tell. A system call: ask once a second, not once a batch.
     pub fn dropped(&self) -> u32 {
         #[cfg(target_os = "linux")]
         return linux::dropped(&self.socket);

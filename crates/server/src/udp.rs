@@ -37,7 +37,8 @@ const BUSY_DATAGRAMS: usize = 8;
 /// While one socket is busy, the others are looked at every so many rounds.
 const ROUNDS_BETWEEN_LOOKS: u32 = 4;
 
-/// What one worker's sockets have seen since their start. Written by that worker alone, read by any.
+/// What one worker's sockets have seen since their start. Written by that worker alone, read by
+/// any.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
@@ -79,8 +80,8 @@ pub(crate) struct Sockets {
     counters: Arc<Counters>,
 }
 
-/// Binds the sockets of `workers` workers to `addresses`. All workers share each address; the kernel
-/// spreads the datagrams over them by source address and port.
+/// Binds the sockets of `workers` workers to `addresses`. All workers share each address; the
+/// kernel spreads the datagrams over them by source address and port.
 ///
 /// Datagrams could be steered by info_hash instead, so that each worker owns its share of the
 /// swarms: by a classic BPF program attached to the group of an address. This is the place for it,
@@ -128,8 +129,8 @@ impl Sockets {
 
     /// Answers with `endpoint` until asked to stop. Blocks the thread.
     ///
-    /// Errors: waiting itself is broken (a system out of memory). Receiving and sending may fail for
-    /// as long as they like; that is counted.
+    /// Errors: waiting itself is broken (a system out of memory). Receiving and sending may fail
+    /// for as long as they like; that is counted.
     #[expect(clippy::needless_pass_by_value, reason = "it runs on a thread of its own")]
     pub(crate) fn run(self, endpoint: Endpoint, clock: Clock, stop: Stop) -> io::Result<()> {
         let Self { sockets, backend, counters } = self;

@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Two rows of counters; an address counts in one of each, and has at most what the smaller says.
 /// Addresses that share both counters count together: with a million addresses about one in 65,536
-/// counts another's peers along with a 65,536th of all, so a bound should be well above the average.
+/// counts another's peers along with a 65,536th of all, so a bound should be well above the
+/// average.
 pub(crate) struct Addresses {
     rows: [Box<[AtomicU32]>; 2],
 }

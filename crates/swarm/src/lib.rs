@@ -1,8 +1,8 @@
 //! Who is in which swarm: the store every protocol announces to.
 //!
-//! Peers are known by address and port, in their family; seeders and leechers are kept apart. No IO,
-//! no clock, no policy: the time and the random generator are arguments, and which announces are
-//! allowed is decided elsewhere.
+//! Peers are known by address and port, in their family; seeders and leechers are kept apart. No
+//! IO, no clock, no policy: the time and the random generator are arguments, and which announces
+//! are allowed is decided elsewhere.
 
 #![no_std]
 #![deny(unsafe_code)]

@@ -1,7 +1,7 @@
 //! The one thing taken from `std`: a lock that sleeps in the kernel when it must wait.
 //!
-//! `std` is named only inside this module, so nothing else in the crate can reach a clock, a file, a
-//! socket or a thread.
+//! `std` is named only inside this module, so nothing else in the crate can reach a clock, a file,
+//! a socket or a thread.
 
 extern crate std;
 

@@ -3,8 +3,8 @@
 //! An announce in a large store waits three times for memory, 80 to 100 ns each. A batch of
 //! announces that says beforehand which memory it will touch waits for all of it together.
 
-/// Starts to bring the cache line of `address` into the cache. `address` may be anything: a hint for
-/// memory that is not there, or not ours, does nothing.
+/// Starts to bring the cache line of `address` into the cache. `address` may be anything: a hint
+/// for memory that is not there, or not ours, does nothing.
 #[allow(unsafe_code)]
 #[inline]
 pub(crate) fn prefetch(address: usize) {

@@ -111,8 +111,9 @@ impl Swarms {
         prefetch(entry + 64);
     }
 
-    /// Starts to fetch the peers that an announce will touch, to be called for a whole batch between
-    /// [`Swarms::prefetch`] and [`Swarms::announce`]. Does nothing else, under a short lock.
+    /// Starts to fetch the peers that an announce will touch, to be called for a whole batch
+    /// between [`Swarms::prefetch`] and [`Swarms::announce`]. Does nothing else, under a short
+    /// lock.
     pub fn prefetch_peers(&self, key: SwarmKey, announce: &Announce) {
         let (Want::Own(want) | Want::Both(want)) = announce.want;
         let (role, want) = match announce.change {
@@ -137,7 +138,8 @@ impl Swarms {
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
-    /// `parts` calls go once through all of it. Each peer must be passed at least once in two hours.
+    /// `parts` calls go once through all of it. Each peer must be passed at least once in two
+    /// hours.
     ///
     /// Locks one shard at a time, and a large swarm only for one part of it at a time.
     pub fn expire(&self, now: Now, parts: u32) -> Expired {
@@ -165,8 +167,8 @@ impl Swarms {
         expired
     }
 
-    /// Calls `visit` for each swarm of one part of the store, in no order: of `parts` parts, the one
-    /// numbered `part`, from 0. Holds one lock at a time while it does.
+    /// Calls `visit` for each swarm of one part of the store, in no order: of `parts` parts, the
+    /// one numbered `part`, from 0. Holds one lock at a time while it does.
     pub fn for_each_in(&self, part: u32, parts: u32, mut visit: impl FnMut(&InfoHash, Counts)) {
         let cut = |part: u32| part as usize * SHARDS / parts.max(1) as usize;
         for place in &self.shards[cut(part).min(SHARDS)..cut(part + 1).min(SHARDS)] {

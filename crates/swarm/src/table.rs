@@ -34,8 +34,8 @@ pub(crate) struct Place {
     slot: usize,
 }
 
-/// Where a draw goes on: at `slot` of `line`, then through lines `stride` apart, and at last through
-/// what stands before the first slot in the first line.
+/// Where a draw goes on: at `slot` of `line`, then through lines `stride` apart, and at last
+/// through what stands before the first slot in the first line.
 pub(crate) struct Cursor {
     line: usize,
     slot: usize,
@@ -152,9 +152,9 @@ impl<S: Slot> Table<S> {
         before - kept
     }
 
-    /// Starts a draw at a random peer that `draw` may take, at first where `random` says. As the draw
-    /// then goes through the others in a fixed order, each is as likely as any other to be among
-    /// those it takes.
+    /// Starts a draw at a random peer that `draw` may take, at first where `random` says. As the
+    /// draw then goes through the others in a fixed order, each is as likely as any other to be
+    /// among those it takes.
     pub(crate) fn cursor(&self, random: Random, draw: &mut Draw<'_, S>) -> Cursor {
         let mut start = self.try_start(self.lines.len(), random, draw);
         // A table with few peers or many stale ones is rare; then any start must do.

@@ -15,8 +15,8 @@ pub struct Limits {
     pub swarms_max: u64,
     /// Peers over all swarms. One more is answered but not stored.
     pub peers_max: u64,
-    /// Peers of one swarm, both families together, at most [`Limits::PEERS_PER_SWARM_MAX`]. One more
-    /// is answered but not stored.
+    /// Peers of one swarm, both families together, at most [`Limits::PEERS_PER_SWARM_MAX`]. One
+    /// more is answered but not stored.
     pub peers_per_swarm_max: u32,
     /// Peers of one address (one /64 in IPv6) over all swarms; 0 for no bound. One more is answered
     /// but not stored. Counted by a sketch that may count too many, never too few.

@@ -1,4 +1,5 @@
-//! The announce and the scrape, after the parser and before the writer: the same for every protocol.
+//! The announce and the scrape, after the parser and before the writer: the same for every
+//! protocol.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -255,8 +256,8 @@ impl Tracker {
         })
     }
 
-    /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and rTorrent
-    /// take a missing entry for an error, so there always is one.
+    /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and
+    /// rTorrent take a missing entry for an error, so there always is one.
     pub fn scrape(&self, worker: &Worker, info_hash: &InfoHash) -> Counts {
         if worker.rules.access.allows(info_hash) {
             self.swarms.scrape(info_hash)

@@ -1,8 +1,8 @@
 //! UDP connection ids: proof that a client receives what is sent to its address (BEP 15).
 //!
 //! An id is 64 bits: the second it was issued in (16 bits) and a keyed hash of that second and the
-//! address it was issued to (48 bits, one of them always set). Nothing is stored. The port is not bound: libtorrent uses one
-//! id for all its sockets.
+//! address it was issued to (48 bits, one of them always set). Nothing is stored. The port is not
+//! bound: libtorrent uses one id for all its sockets.
 //!
 //! Who does not know the key and cannot receive at an address guesses an id for it with
 //! probability 2^-47 a datagram: at a million guesses a second, once in four years.

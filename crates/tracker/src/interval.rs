@@ -31,10 +31,10 @@ const STEP_SECS: u32 = 60;
 
 /// The interval in force and where it is going, by etracker's rule.
 ///
-/// A decision is due once the interval has reached its goal and the longer of the last two goals has
-/// passed since the last decision. Then all three load averages below the limit make the goal 60 s
-/// shorter, all three above it 60 s longer. The interval moves to its goal a second at a time, each
-/// after 1/60 of the previous goal, so that a change is spread over about one interval.
+/// A decision is due once the interval has reached its goal and the longer of the last two goals
+/// has passed since the last decision. Then all three load averages below the limit make the goal
+/// 60 s shorter, all three above it 60 s longer. The interval moves to its goal a second at a time,
+/// each after 1/60 of the previous goal, so that a change is spread over about one interval.
 ///
 /// etracker takes 60 from an unsigned number and so turns a goal below 60 s into the longest; here
 /// it stops at the shortest.
@@ -62,8 +62,8 @@ impl Breath {
         }
     }
 
-    /// Takes new limits into force. A new start is gone to at once; new bounds only bring in what is
-    /// outside of them.
+    /// Takes new limits into force. A new start is gone to at once; new bounds only bring in what
+    /// is outside of them.
     pub fn set_limits(&mut self, limits: IntervalLimits) {
         if limits.start_secs != self.limits.start_secs {
             *self = Self::new(limits);

@@ -1,8 +1,8 @@
 //! The rules of the tracker: what is answered to whom, over every protocol and in every mode.
 //!
 //! [`Tracker`] holds the swarms and the rules in force and is shared by all workers. An endpoint
-//! ([`udp::Endpoint`], [`http::Endpoint`]) belongs to one worker: bytes in, bytes out, with the time
-//! as an argument. No IO, no clock, no environment, no `async`.
+//! ([`udp::Endpoint`], [`http::Endpoint`]) belongs to one worker: bytes in, bytes out, with the
+//! time as an argument. No IO, no clock, no environment, no `async`.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,8 +1,9 @@
 //! Real clients meet through the tracker: Transmission, aria2, qBittorrent and libtorrent.
 //!
-//! Each seeds a file of 50 MiB to each of the others, over HTTP and UDP, over 127.0.0.1 and `[::1]`,
-//! with no other way to find each other: the torrents are private (BEP 27), and DHT, PEX and LSD
-//! are off. Scrapes are watched all the way: no count is ever wrong, and who leaves is gone.
+//! Each seeds a file of 50 MiB to each of the others, over HTTP and UDP, over 127.0.0.1 and
+//! `[::1]`, with no other way to find each other: the torrents are private (BEP 27), and DHT, PEX
+//! and LSD are off. Scrapes are watched all the way: no count is ever wrong, and who leaves is
+//! gone.
 //!
 //! | | who cannot | why |
 //! |---|---|---|

@@ -13,8 +13,8 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// Reads a whole value. `None` for anything that is not canonical: unsorted keys, leading zeros,
-    /// bytes after the end.
+    /// Reads a whole value. `None` for anything that is not canonical: unsorted keys, leading
+    /// zeros, bytes after the end.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let value = read(&mut rest)?;

@@ -1,8 +1,8 @@
 //! etracker's 75 functional steps, in its seven groups.
 //!
-//! What etracker itself answers is in the scenario's numbers; what is expected here is what a correct
-//! tracker answers, and each step says by which [`Why`]s that differs. A client has one port and
-//! takes it along to every transport. Its peers are named `family:client`.
+//! What etracker itself answers is in the scenario's numbers; what is expected here is what a
+//! correct tracker answers, and each step says by which [`Why`]s that differs. A client has one
+//! port and takes it along to every transport. Its peers are named `family:client`.
 
 use Event::{Started, Stopped as Stop};
 use Form::{Compact, Dictionary, DictionaryWithoutIds, Unsaid};
