@@ -92,13 +92,15 @@ impl Counts {
         let rest = reply.strip_prefix(b"d5:filesd20:")?.strip_prefix(&info_hash)?;
         let rest = std::str::from_utf8(rest).ok()?.strip_prefix("d8:completei")?;
         let (seeders, rest) = rest.split_once("e10:downloadedi")?;
-        let (completed, rest) = rest.split_once("e10:incompletei")?;
-        let leechers = rest.strip_suffix("eeee")?;
-        Some(Self {
-            seeders: seeders.parse().ok()?,
-            leechers: leechers.parse().ok()?,
-            completed: completed.parse().ok()?,
-        })
+        let (middle, rest) = rest.split_once("e10:incompletei")?;
+        let leechers = rest.strip_suffix("eeee")?.parse().ok()?;
+        // BEP 21: leechers that are no partial seeds, where the tracker tells.
+        let (completed, downloaders) = match middle.split_once("e11:downloadersi") {
+            Some((completed, downloaders)) => (completed, downloaders.parse().ok()?),
+            None => (middle, leechers),
+        };
+        let (seeders, completed) = (seeders.parse().ok()?, completed.parse().ok()?);
+        (downloaders <= leechers).then_some(Self { seeders, leechers, completed })
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn scrape_reply_is_read_to_the_byte() {
         let hash = *b"0123456789abcdefghij";
-        let counts = "d8:completei1e10:downloadedi3e10:incompletei2ee";
+        let counts = "d8:completei1e10:downloadedi3e11:downloadersi2e10:incompletei2ee";
         let whole = format!("d5:filesd20:0123456789abcdefghij{counts}ee");
         let expected = Counts { seeders: 1, leechers: 2, completed: 3 };
         assert_eq!(Counts::parse(whole.as_bytes(), hash), Some(expected));
@@ -125,5 +127,9 @@ mod tests {
             assert_eq!(Counts::parse(&whole.as_bytes()[..length], hash), None, "{length}");
         }
         assert_eq!(Counts::parse(whole.as_bytes(), [0; 20]), None);
+        let plain = whole.replace("11:downloadersi2e", "");
+        assert_eq!(Counts::parse(plain.as_bytes(), hash), Some(expected));
+        let too_many = whole.replace("downloadersi2e", "downloadersi3e");
+        assert_eq!(Counts::parse(too_many.as_bytes(), hash), None);
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
     command.args([
         "--no-conf",
         "--interface=lo",
+        // Without the DHT's socket it has none for UDP trackers. It is told of no node, and no
+        // private torrent is looked for there, so that nothing else happens on it.
         "--enable-dht=true",
         "--enable-dht6=false",
         "--bt-enable-lpd=false",

@@ -29,6 +29,7 @@ pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
 }
 
 fn settings(family: Family, web_port: u16) -> String {
+    // One address, not the interface `lo`: bound to that, it dials no peer at `[::1]`.
     let address = match family {
         Family::V4 => "127.0.0.1",
         Family::V6 => "::1",
