@@ -134,7 +134,8 @@ fn http_request(rng: &mut Rng) -> Vec<u8> {
     let connection = ["close", "keep-alive", "Upgrade", ""][rng.below(4) as usize];
     format!(
         "GET {path}?info_hash={hash}&peer_id=-XX0001-{:012}&port={}&left={}&numwant={}\
-         &event=started HTTP/1.{}\r\nHost: x\r\nConnection: {connection}\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+         &event=started HTTP/1.{}\r\nHost: x\r\nConnection: {connection}\r\n\
+         X-Forwarded-For: 192.0.2.1\r\n\r\n",
         rng.below(1000),
         rng.below(70_000),
         rng.below(3),
