@@ -68,6 +68,31 @@ fn clients_meet_where_one_asks_over_http_and_the_other_over_udp() {
     check(&meetings);
 }
 
+/// aria2 announces as often as it is told to, every two seconds here. The one that is left came
+/// first: had it not been heard from since, it would be gone before the other.
+#[test]
+fn client_that_is_killed_disappears_and_one_that_announces_stays() {
+    let aria2 = (Kind::Aria2, Protocol::Http);
+    let meeting = Meeting { seeder: aria2, leecher: aria2, family: Family::V4 };
+    let outlive = || {
+        let folder = Folder::new("clients")?;
+        let payload = Payload::make(folder.inner("payload")?)?;
+        let flags = ["--interval", "2", "--min-interval", "1", "--max-interval", "2"];
+        let settings =
+            [("PEERAGE__ANNOUNCE__JITTER", "0s"), ("PEERAGE__ANNOUNCE__PEER_TIMEOUT", "10s")];
+        let server = Server::start_with(&program(), &flags, &settings)?;
+        let orders = orders(&[meeting], &server, &folder);
+        let info_hash = payload.torrents(&orders)?[0];
+        let torrents = [0, 1].map(|order| orders[order].torrent.clone());
+        let mut party =
+            Party { server: &server, payload: &payload, info_hash, torrents, seen: Vec::new() };
+        party.outlive(meeting).map_err(|what| format!("after {}: {what}", party.seen()))?;
+        println!("{}", party.seen());
+        server.stop()
+    };
+    assert_eq!(outlive(), Ok(()));
+}
+
 /// Every ordered pair of clients that can ask this way.
 fn everyone_with_everyone(protocol: Protocol, family: Family) -> Vec<Meeting> {
     let can = |kind: &Kind| match cannot(*kind, protocol, family) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use peerage_testkit::{Counts, Folder, Server, Wait, wait_for};
+use peerage_testkit::{Counts, Folder, Server, Signal, Wait, wait_for};
 
 use crate::client::{Client, Family, Job, Kind, LIMIT};
 use crate::payload::Payload;
@@ -99,6 +99,28 @@ impl Party<'_> {
         self.expect(&[counts(0, 0, 1), counts(0, 0, 0)], &mut [])
             .map_err(|what| seeder.process().explain(&what))?;
         Ok(started.elapsed())
+    }
+
+    /// Two clients have the file, and the second is killed before it can say `stopped`.
+    pub(crate) fn outlive(&mut self, meeting: Meeting) -> Result<(), String> {
+        let folder = Folder::new("clients")?;
+        let [first, second] = self.torrents.clone();
+        let job = |torrent, state| {
+            let content = self.payload.folder.clone();
+            Ok::<_, String>(Job {
+                torrent,
+                content,
+                state: folder.inner(state)?,
+                family: meeting.family,
+            })
+        };
+        let (first, second) = (job(first, "first")?, job(second, "second")?);
+        let mut first = meeting.seeder.0.start(&first)?;
+        self.expect(&[counts(1, 0, 0)], &mut [&mut *first])?;
+        let mut second = meeting.leecher.0.start(&second)?;
+        self.expect(&[counts(2, 0, 0)], &mut [&mut *first, &mut *second])?;
+        second.process().signal(Signal::Kill)?;
+        self.expect(&[counts(1, 0, 0)], &mut [&mut *first])
     }
 
     /// Starts both clients, the second when the first is counted.
