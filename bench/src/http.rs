@@ -212,7 +212,7 @@ fn one_round(
     let window = Pace::Window(connections);
     measure(trial, window, Duration::from_millis(300), &mut next)?;
     let full = measure(trial, window, duration, &mut next)?;
-    let rate = Pace::Rate(0.5e6 / full.cpu_per_million());
+    let rate = Pace::half_load(full.cpu_per_million(), full.rate());
     trial.full.push(full);
     let half = measure(trial, rate, duration, &mut next)?;
     trial.half.push(half);

@@ -58,6 +58,14 @@ pub(crate) enum Pace {
     Rate(f64),
 }
 
+impl Pace {
+    /// Half of the replies a core could give at this cost, but no more than the generator can ask
+    /// for with room to spare: where it is the slower one, it gave `full_rate` at full load.
+    pub(crate) fn half_load(cpu_per_million: f64, full_rate: f64) -> Self {
+        Self::Rate((0.5e6 / cpu_per_million).min(0.7 * full_rate))
+    }
+}
+
 /// What came of a run.
 pub(crate) struct Outcome {
     /// Replies of the right form, by kind.

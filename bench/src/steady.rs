@@ -213,7 +213,7 @@ fn one_minute(
         Ok::<_, String>((latencies, median(rates), median(cpu)))
     };
     let (full, full_rate, cpu) = seconds(trial, model, Pace::Window(WINDOW), FULL_SECS)?;
-    let rate = Pace::Rate(0.5e6 / cpu);
+    let rate = Pace::half_load(cpu, full_rate);
     let (half, half_rate, _) = seconds(trial, model, rate, HALF_SECS)?;
     let counting = model.tenths();
     let (seeders, leechers) = trial.count(model.population.swarms)?;

@@ -33,6 +33,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 struct Round {
     full: Measured,
     half: Measured,
+    /// Requests per second at half load.
+    asked: f64,
     rss_bytes: u64,
 }
 
@@ -121,10 +123,11 @@ fn one_round(
     trial.load.connect_all().map_err(|error| error.to_string())?;
     trial.measure(window, SETTLE, &mut || Some(mix.next()))?;
     let full = trial.measure(window, duration, &mut || Some(mix.next()))?;
-    let rate = Pace::Rate(0.5e6 / full.cpu_per_million());
+    let rate = Pace::half_load(full.cpu_per_million(), full.outcome.rate());
     trial.measure(rate, SETTLE, &mut || Some(mix.next()))?;
+    let Pace::Rate(asked) = rate else { unreachable!("half load is a rate") };
     let half = trial.measure(rate, duration, &mut || Some(mix.next()))?;
-    Ok(Round { full, half, rss_bytes: trial.server.process.rss_bytes() })
+    Ok(Round { full, half, asked, rss_bytes: trial.server.process.rss_bytes() })
 }
 
 fn full_table(trials: &[(Trial, Vec<Round>)]) -> Table {
@@ -196,7 +199,7 @@ fn half_table(trials: &[(Trial, Vec<Round>)]) -> Table {
         };
         table.row(vec![
             trial.server.contestant.name().to_owned(),
-            thousands(of(&|round| 0.5e6 / round.full.cpu_per_million())),
+            thousands(of(&|round| round.asked)),
             thousands(of(&|round| round.half.outcome.rate())),
             format!("{:.2}", of(&|round| round.half.cpu_per_million())),
             format!("{:.0} %", 100.0 * of(&|round| round.half.server_share())),
