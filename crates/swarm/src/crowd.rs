@@ -12,7 +12,7 @@ use crate::table::{Cursor, Place, Table};
 /// A crowd is cut when it would grow above this many peers, and never put together again while it
 /// lives: a swarm that was this large is soon so again, or gone.
 const TABLE_PEERS_MAX: usize = 16_384;
-const TABLES: usize = 256;
+const TABLES: usize = 64;
 
 /// At this bound each table holds [`TABLE_PEERS_MAX`] peers.
 pub(crate) const CROWD_PEERS_MAX: u32 = (TABLES * TABLE_PEERS_MAX) as u32;
@@ -201,5 +201,5 @@ impl<S: Slot> Cut<S> {
 
 /// The table of a hash: its top bits, since the low ones choose the line.
 fn part(hash: u64) -> usize {
-    (hash >> 56) as usize
+    (hash >> 58) as usize
 }

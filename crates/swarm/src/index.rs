@@ -1,7 +1,7 @@
 //! The swarms of one shard, found by info_hash: 40 bytes each, and a tag of one byte.
 //!
 //! Open addressing with linear probing. The tags are looked at eight at a time, so that a search
-//! touches one line of tags and the one entry it is for. The table grows by an eighth and not by
+//! touches one line of tags and the one entry it is for. The table grows by a sixteenth and not by
 //! doubling: with many shards of some hundred swarms each, to rebuild one takes some microseconds.
 
 use alloc::vec;
@@ -11,8 +11,8 @@ use peerage_proto::InfoHash;
 
 use crate::entry::Entry;
 
-/// At most 9/10 of the places are taken.
-const LOAD: (usize, usize) = (9, 10);
+/// At most 15/16 of the places are taken.
+const LOAD: (usize, usize) = (15, 16);
 /// Tags looked at in one go; so many from the start stand once more after the end.
 const GROUP: usize = 8;
 const EMPTY: u8 = 0;
@@ -111,7 +111,7 @@ impl Index {
         rehash: impl Fn(&InfoHash) -> u64,
     ) -> usize {
         if self.places() * LOAD.0 < (self.len + 1) * LOAD.1 {
-            self.rebuild(self.places() + self.places() / 8 + 8, rehash);
+            self.rebuild(self.places() + self.places() / 16 + 8, rehash);
         }
         self.place(entry, hash)
     }

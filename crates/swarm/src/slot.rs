@@ -136,6 +136,11 @@ pub(crate) trait Line<S>: Copy {
     const EMPTY: Self;
     /// How many slots a line has.
     const SLOTS: usize;
+    /// A table is rebuilt when more of its places would be taken, in sixtieths.
+    const LOAD_MAX: usize;
+    /// How many are taken when it has been, in sixtieths. Lines of few slots are often full, and so
+    /// need more room to keep searches short.
+    const LOAD_REBUILT: usize;
 
     fn slots(&self) -> &[S];
     fn slots_mut(&mut self) -> &mut [S];
@@ -299,6 +304,8 @@ impl Slot for Slot6 {
 impl Line<Slot4> for Line4 {
     const EMPTY: Self = Self([Slot4::EMPTY; 8]);
     const SLOTS: usize = 8;
+    const LOAD_MAX: usize = 55;
+    const LOAD_REBUILT: usize = 50;
 
     fn slots(&self) -> &[Slot4] {
         &self.0
@@ -312,6 +319,8 @@ impl Line<Slot4> for Line4 {
 impl Line<Slot6> for Line6 {
     const EMPTY: Self = Self([Slot6::EMPTY; 3]);
     const SLOTS: usize = 3;
+    const LOAD_MAX: usize = 50;
+    const LOAD_REBUILT: usize = 45;
 
     fn slots(&self) -> &[Slot6] {
         &self.0

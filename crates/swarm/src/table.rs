@@ -2,7 +2,7 @@
 //!
 //! Places are grouped into cache lines. A peer stands in its home line, or when that is full in the
 //! first line after it that is not: a search ends at the first line with an empty place. The number
-//! of lines is any odd number, so that a table grows by a fifth and not by doubling, and so that
+//! of lines is any odd number, so that a table grows by a tenth and not by doubling, and so that
 //! every power of two is a stride that visits all lines.
 
 use alloc::vec;
@@ -17,7 +17,7 @@ use crate::slot::{HashKey, Line, Slot};
 pub(crate) struct Table<S: Slot> {
     /// Empty, or an odd number of lines.
     lines: Vec<S::Line>,
-    /// Peers in all lines; at most 7/8 of the places.
+    /// Peers in all lines; at most `LOAD_MAX` of the places.
     len: u32,
 }
 
@@ -53,8 +53,7 @@ impl<S: Slot> Table<S> {
     const SLOTS: usize = <S::Line as Line<S>>::SLOTS;
 
     pub(crate) fn with_room_for(peers: usize) -> Self {
-        // Four fifths full: it grows by a tenth at a time.
-        let lines = (peers * 5).div_ceil(Self::SLOTS * 4) | 1;
+        let lines = (peers * 60).div_ceil(Self::SLOTS * S::Line::LOAD_REBUILT) | 1;
         Self { lines: vec![S::Line::EMPTY; lines], len: 0 }
     }
 
@@ -79,7 +78,7 @@ impl<S: Slot> Table<S> {
             return None;
         }
         let mut line = self.home(hash);
-        // Ends: at most 7/8 of the places are taken, so some line has an empty one.
+        // Ends: not all places are taken, so some line has an empty one.
         loop {
             let mut has_empty = false;
             for (slot, &other) in self.lines[line].slots().iter().enumerate() {
@@ -105,7 +104,7 @@ impl<S: Slot> Table<S> {
 
     /// Puts in a peer that is not there.
     pub(crate) fn insert(&mut self, slot: S, hash: u64, key: &HashKey) {
-        if self.places() * 7 < (self.len() + 1) * 8 {
+        if self.places() * S::Line::LOAD_MAX < (self.len() + 1) * 60 {
             self.rebuild(self.len() + 8, key);
         }
         self.place(slot, hash);

@@ -177,7 +177,7 @@ config! {
         /// Each client's interval is longer than the interval by up to this much, drawn at random,
         /// so that clients that came together do not come back together.
         [Reload] jitter: Seconds<0, 3600> = Seconds(60);
-        /// Most peers in one reply. A UDP reply also has to fit one packet: 238 IPv4 peers, 79
+        /// Most peers in one reply. A UDP reply also has to fit one packet: 202 IPv4 peers, 67
         /// IPv6 peers.
         [Reload] peers_per_response_max: Whole<1, 2000> = Whole(100);
         /// Peers for a client that does not say how many it wants.
