@@ -50,6 +50,7 @@ programs
   memory    bytes per peer in several shapes, over IPv4 and half over IPv6
   growth    CPU per announce from 10 thousand to 10 million peers
   steady    minutes of full load while peers expire
+  pause     how long the store makes announces wait while peers expire
   null-udp  a responder without state on --port
   null-http the same over HTTP
 

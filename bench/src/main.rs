@@ -14,6 +14,7 @@ mod mix;
 mod network;
 mod null_http;
 mod null_udp;
+mod pause;
 mod process;
 mod report;
 mod servers;
@@ -76,6 +77,7 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "memory" => memory::run,
         "growth" => growth::run,
         "steady" => steady::run,
+        "pause" => pause::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

@@ -13,6 +13,9 @@ use crate::stop::Stop;
 /// How often a part of the store is gone through, and how long a stop may have to wait.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Between two tables of one huge swarm, so that announces to it have their turn.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// Ticks in a second.
 const TICKS_A_SECOND: u32 = 10;
 
@@ -31,7 +34,8 @@ pub(crate) fn run(
     let parts = parts(peer_timeout);
     let mut ticks = 0_u32;
     while !stop.is_requested() {
-        source.count_expired(source.tracker.swarms().expire(clock.now(), parts));
+        let expired = source.tracker.swarms().expire(clock.now(), parts, || thread::sleep(PAUSE));
+        source.count_expired(expired);
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             if let Some(load) = source.read_load() {
                 source.tracker.breathe(clock.now(), load);

@@ -141,14 +141,17 @@ impl Swarms {
     /// `parts` calls go once through all of it. Each peer must be passed at least once in two
     /// hours.
     ///
-    /// Locks one shard at a time, and a large swarm only for one part of it at a time.
-    pub fn expire(&self, now: Now, parts: u32) -> Expired {
+    /// Locks one shard at a time, and for a huge swarm only one of its tables at a time. `pause` is
+    /// called between two tables, with no lock held: a lock that is taken again at once goes to
+    /// whoever has it in cache, and an announce that waits for it would wait for all tables. It
+    /// should let a waiting thread wake up, which takes some ten microseconds.
+    pub fn expire(&self, now: Now, parts: u32, mut pause: impl FnMut()) -> Expired {
         let context = self.shared.at(now);
         let mut expired = Expired::default();
         let count = SHARDS.div_ceil(parts.max(1) as usize);
         for _ in 0..count {
             let shard = self.expire_next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            self.expire_shard(&context, shard, &mut expired);
+            self.expire_shard(&context, shard, &mut pause, &mut expired);
         }
         expired
     }
@@ -268,13 +271,20 @@ impl Swarms {
         place
     }
 
-    fn expire_shard(&self, context: &Context<'_>, shard: usize, expired: &mut Expired) {
+    fn expire_shard(
+        &self,
+        context: &Context<'_>,
+        shard: usize,
+        pause: &mut impl FnMut(),
+        expired: &mut Expired,
+    ) {
         let (place, hint) = (&self.shards[shard], &self.hints[shard]);
         let bigs = lock(&place.shard).bigs();
         for number in 0..bigs {
             let mut part = 0;
             while lock(&place.shard).expire_big(context, number, part, expired) {
                 part += 1;
+                pause();
             }
         }
         let before = expired.swarms;

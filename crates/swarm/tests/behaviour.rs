@@ -143,7 +143,7 @@ fn huge_swarm_is_counted_drawn_from_and_emptied() {
     let later = NOW + Duration::from_secs(1900);
     client.announce(later, &here(1, 5, Role::Leecher, count));
     assert!(client.peers.v4.is_empty(), "expired peers are not handed out before they are dropped");
-    let expired = client.swarms.expire(later, 1);
+    let expired = client.swarms.expire(later, 1, || {});
     assert_eq!(expired.peers, u64::from(count - count.div_ceil(3) - 1));
     assert_eq!(client.swarms.scrape(&hash(1)).peers(), 1);
     let empty_bytes = swarms(LIMITS).totals().bytes;
@@ -157,7 +157,7 @@ fn expiry_in_slices_reaches_every_swarm_once() {
         client.announce(NOW, &here(swarm, swarm, Role::Seeder, 0));
     }
     let later = NOW + Duration::from_secs(3600);
-    let slices: Vec<_> = (0..100).map(|_| client.swarms.expire(later, 100)).collect();
+    let slices: Vec<_> = (0..100).map(|_| client.swarms.expire(later, 100, || {})).collect();
     assert_eq!(slices.iter().map(|slice| slice.peers).sum::<u64>(), 10_000);
     assert_eq!(slices.iter().map(|slice| slice.swarms).sum::<u64>(), 10_000);
     assert!(slices.iter().all(|slice| slice.peers < 400), "each slice takes its share");
@@ -210,7 +210,7 @@ fn address_over_its_bound_is_told_so_until_its_peers_have_gone() {
         client.announce(NOW, &gone);
         assert_eq!(client.announce(NOW, &form(here(4, 7, Role::Seeder, 0))).1, Stored::AsAsked);
     }
-    client.swarms.expire(NOW + Duration::from_secs(3600), 1);
+    client.swarms.expire(NOW + Duration::from_secs(3600), 1, || {});
     let stored = client.announce(NOW, &here(9, 7, Role::Seeder, 0)).1;
     assert_eq!(stored, Stored::AsAsked);
 }
@@ -225,15 +225,15 @@ fn completed_outlives_its_peers_for_a_while_but_not_in_a_full_store() {
     let mut client = Client::new(Limits { swarms_max: 4, ..LIMITS });
     client.announce(NOW, &finished(1));
     client.announce(NOW, &gone(1));
-    client.swarms.expire(NOW + Duration::from_secs(3500), 1);
+    client.swarms.expire(NOW + Duration::from_secs(3500), 1, || {});
     assert_eq!(client.swarms.scrape(&hash(1)).completed, 1);
-    client.swarms.expire(NOW + Duration::from_secs(3700), 1);
+    client.swarms.expire(NOW + Duration::from_secs(3700), 1, || {});
     assert_eq!(client.swarms.totals().swarms, 0);
     for swarm in 1..=3 {
         client.announce(NOW, &finished(swarm));
         client.announce(NOW, &gone(swarm));
     }
-    client.swarms.expire(NOW, 1);
+    client.swarms.expire(NOW, 1, || {});
     assert_eq!(client.swarms.totals().swarms, 2, "less than three of four places stay taken");
 }
 

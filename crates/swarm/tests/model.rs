@@ -222,7 +222,7 @@ fn run(seed: u64, operations: u32, peer_ids: PeerIds) {
                 now_secs += u64::from(rng.below(400)) * 2;
             }
             1..=3 => {
-                swarms.expire(now, 1);
+                swarms.expire(now, 1, || {});
                 model.expire(now_secs);
             }
             4 if rng.below(20) == 0 => {
