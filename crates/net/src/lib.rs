@@ -9,8 +9,9 @@
 //! through io_uring would be a third: what a caller sees is only "receive some, answer some".
 //!
 //! The only crate of the workspace with `unsafe` code, which is why [`defer_accept`], of use to TCP
-//! alone, is here, and [`return_blocks_from`], which is the allocator's. Each such block is one system call or the making of its arguments; every byte
-//! the kernel writes is read back by safe code.
+//! alone, is here, and [`return_blocks_from`], which is the allocator's. Each such block is one
+//! system call or the making of its arguments; every byte the kernel writes is read back by safe
+//! code.
 
 mod batch;
 #[cfg(target_os = "linux")]
