@@ -359,6 +359,10 @@ impl Shard {
         peer: S,
         announce: &Announce,
     ) -> Option<usize> {
+        // Who listens on no port is no peer; and 0.0.0.0 without a port would be an empty place.
+        if announce.port == 0 {
+            return Some(place);
+        }
         let hash = self.peer_hash(context, place, peer);
         if let Some(at) = self.find(place, peer, hash, Role::Leecher) {
             context.uncount_peer(peer);

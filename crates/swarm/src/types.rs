@@ -103,7 +103,7 @@ pub struct Announce {
     pub info_hash: InfoHash,
     /// The peer's address, made canonical: never an IPv4-mapped IPv6 address.
     pub address: IpAddr,
-    /// The port it listens on; not 0 unless the change is [`Change::Absent`].
+    /// The port it listens on; 0, for none, does not go with [`Change::Here`].
     pub port: u16,
     /// Kept where [`PeerIds::Kept`].
     pub peer_id: PeerId,

@@ -238,6 +238,22 @@ fn completed_outlives_its_peers_for_a_while_but_not_in_a_full_store() {
 }
 
 #[test]
+fn nobody_leaves_from_no_port() {
+    for peers in [1, 20, 2000] {
+        let mut client = Client::new(LIMITS);
+        for peer in 0..peers {
+            client.announce(NOW, &here(1, peer, Role::Leecher, 0));
+        }
+        for address in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
+            let change = Change::Gone;
+            let gone = Announce { address, port: 0, change, ..here(1, 0, Role::Leecher, 0) };
+            assert_eq!(client.announce(NOW, &gone).0.leechers, peers);
+        }
+        assert_eq!(client.swarms.totals().leechers_v4, u64::from(peers));
+    }
+}
+
+#[test]
 fn every_swarm_is_visited_once() {
     let mut client = Client::new(LIMITS);
     for swarm in 0..5000 {
