@@ -29,6 +29,13 @@ impl Folder {
         std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
+
+    /// Writes a file in it, over one that is there, and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> Result<String, String> {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        path.into_os_string().into_string().map_err(|path| format!("{path:?} is not UTF-8"))
+    }
 }
 
 impl Drop for Folder {

@@ -1,4 +1,4 @@
-//! What tests of the running program share: processes, ports, folders, HTTP and scrapes.
+//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode.
 //!
 //! For tests only. Everything started here is ended when it is dropped, everything written is
 //! removed, and every wait has a limit. A failure is a `String` for people: what was awaited, and
@@ -6,15 +6,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bencode;
+mod compact;
 mod folder;
 pub mod http;
 mod ports;
 mod process;
+mod run;
 mod server;
+pub mod udp;
 mod wait;
 
+pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
 pub use ports::free_port;
 pub use process::{Process, Signal};
+pub use run::{Ended, run};
 pub use server::{Counts, Server};
 pub use wait::{Wait, wait_for};

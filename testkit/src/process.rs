@@ -20,6 +20,8 @@ pub enum Signal {
     Terminate,
     /// SIGHUP: read the configuration again.
     Hangup,
+    /// SIGUSR1: for us, read the lists again.
+    User1,
     /// SIGKILL: it is given no chance to say anything.
     Kill,
 }
@@ -29,18 +31,35 @@ pub enum Signal {
 pub struct Process {
     name: String,
     child: Child,
+    /// Where its standard output goes.
+    output: PathBuf,
+    /// Where its standard error goes; may be the same.
     log: PathBuf,
+    /// Lines of the log up to the last that [`Process::next_line`] found.
+    log_lines_found: usize,
 }
 
 impl Process {
     /// Starts `command`. What it writes, to either output, goes to the file `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self, String> {
+        Self::start_apart(name, command, log, log)
+    }
+
+    /// Starts `command`, its standard output in the file `output` and its standard error in the
+    /// file `log`.
+    pub fn start_apart(
+        name: &str,
+        command: &mut Command,
+        output: &Path,
+        log: &Path,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("{name} does not start: {error}");
-        let output = File::create(log).map_err(failed)?;
-        let errors = output.try_clone().map_err(failed)?;
-        let command = command.stdin(Stdio::piped()).stdout(output).stderr(errors);
+        let file = File::create(output).map_err(failed)?;
+        let errors = if output == log { file.try_clone() } else { File::create(log) };
+        let command = command.stdin(Stdio::piped()).stdout(file).stderr(errors.map_err(failed)?);
         let child = command.spawn().map_err(failed)?;
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+        let (output, log) = (output.to_owned(), log.to_owned());
+        Ok(Self { name: name.to_owned(), child, output, log, log_lines_found: 0 })
     }
 
     /// Its process id.
@@ -65,6 +84,7 @@ impl Process {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
             Signal::Hangup => "HUP",
+            Signal::User1 => "USR1",
             Signal::Kill => "KILL",
         };
         // The standard library can only kill; the shell's own `kill` needs no further program.
@@ -99,24 +119,64 @@ impl Process {
         limit: Duration,
         found: impl Fn(&str) -> Option<T>,
     ) -> Result<T, String> {
-        let line = wait_for(what, limit, || {
+        self.find(what, limit, |process| process.log().lines().find_map(&found))
+    }
+
+    /// As [`Process::line`], but only of what came after the line that this found last: what is
+    /// said again is waited for again.
+    pub fn next_line<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        found: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, String> {
+        let passed = self.log_lines_found;
+        let (lines, value) = self.find(what, limit, |process| {
+            let log = process.log();
+            let mut lines = log.lines().enumerate().skip(passed);
+            lines.find_map(|(at, line)| Some((at + 1, found(line)?)))
+        })?;
+        self.log_lines_found = lines;
+        Ok(value)
+    }
+
+    /// Waits for a line of its standard output, and returns all up to it.
+    pub fn output_up_to(&mut self, last: &str, limit: Duration) -> Result<Vec<String>, String> {
+        self.find(&format!("`{last}`"), limit, |process| {
+            let output = process.output();
+            let lines: Vec<String> = output.lines().map(str::to_owned).collect();
+            let at = lines.iter().position(|line| line == last)?;
+            Some(lines[..=at].to_vec())
+        })
+    }
+
+    /// Asks until `found` makes something of what it has written.
+    fn find<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        found: impl Fn(&Self) -> Option<T>,
+    ) -> Result<T, String> {
+        let value = wait_for(what, limit, || {
             // Asked before the log is read: what it wrote last is in there then.
             let is_alive = self.is_alive();
-            match self.log().lines().find_map(&found) {
+            match found(self) {
                 Some(value) => Ok(Wait::Done(value)),
                 None if is_alive => Ok(Wait::NotYet("other lines".to_owned())),
                 None => Err(format!("no {what}, it has ended")),
             }
         });
-        line.map_err(|message| self.explain(&message))
+        value.map_err(|message| self.explain(&message))
     }
 
-    /// All it has written.
+    /// All it has written to its standard output.
+    pub fn output(&self) -> String {
+        read(&self.output)
+    }
+
+    /// All it has written to its standard error; to both where they are not apart.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map_or_else(
-            |error| error.to_string(),
-            |log| String::from_utf8_lossy(&log).into_owned(),
-        )
+        read(&self.log)
     }
 
     /// `what` with the name of the program before it and the end of its log after it.
@@ -134,6 +194,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn read(file: &Path) -> String {
+    fs::read(file)
+        .map_or_else(|error| error.to_string(), |text| String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -169,5 +234,24 @@ mod tests {
         let mut process = shell("echo reason >&2; exit 5", &folder);
         let error = process.line("greeting", LIMIT, |_| None::<()>).expect_err("there is none");
         assert!(error.contains("it has ended") && error.contains("\n    reason"), "{error}");
+    }
+    #[test]
+    fn outputs_are_kept_apart_and_lines_are_found_in_turn() {
+        let folder = Folder::new("testkit").expect("a temporary folder");
+        let script = "echo one; echo ready; echo a 1 >&2; echo b >&2; echo a 2 >&2; read x";
+        let (output, log) = (folder.path().join("output"), folder.path().join("log"));
+        let mut command = Command::new("sh");
+        let started = Process::start_apart("sh", command.args(["-c", script]), &output, &log);
+        let mut process = started.expect("there is a shell");
+        let lines = process.output_up_to("ready", LIMIT).expect("it starts");
+        assert_eq!(lines, ["one", "ready"]);
+        let found = |line: &str| line.strip_prefix("a ").map(str::to_owned);
+        for number in ["1", "2"] {
+            assert_eq!(process.next_line("a", LIMIT, found).as_deref(), Ok(number));
+        }
+        process.tell("").expect("it reads");
+        assert_eq!(process.ended(LIMIT), Ok(Some(0)));
+        assert!(process.next_line("a", LIMIT, found).is_err(), "there is no third");
+        assert_eq!((&*process.output(), &*process.log()), ("one\nready\n", "a 1\nb\na 2\n"));
     }
 }

@@ -3,19 +3,20 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::{Folder, Process, Signal, free_port, http};
+use crate::bencode::Value;
+use crate::{Folder, Process, Signal, Wait, http, run, wait_for};
 
-/// How long the program may take to start and to stop. An unoptimized one, on a machine that
-/// builds something else meanwhile, takes seconds.
+/// How long the program may take to start, to stop and to say what is awaited. An unoptimized one,
+/// on a machine that builds something else meanwhile, takes seconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A running tracker, on both loopback addresses. Ended when this is dropped.
+/// A running tracker. Ended when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     process: Process,
+    lines: Vec<String>,
     port: u16,
     // Dropped after the process that writes to it.
     _folder: Folder,
@@ -33,8 +34,8 @@ pub struct Counts {
 }
 
 impl Server {
-    /// Starts `program`, a `peerage`, with `flags` besides the port and the addresses, and waits
-    /// until it is ready.
+    /// Starts `program`, a `peerage`, on a free port of both loopback addresses, with `flags`
+    /// besides, and waits until it is ready.
     pub fn start(program: &Path, flags: &[&str]) -> Result<Self, String> {
         Self::start_with(program, flags, &[])
     }
@@ -45,15 +46,32 @@ impl Server {
         flags: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<Self, String> {
+        let listen = ["-p", "0", "--bind", "127.0.0.1", "--bind", "::1"];
+        Self::start_as(program, &[&listen, flags].concat(), settings)
+    }
+
+    /// Starts `program` with no arguments and variables but these, and waits until it is ready.
+    pub fn start_as(
+        program: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let folder = Folder::new("server")?;
-        let port = free_port();
-        let mut command = Command::new(program);
-        command.args(["-p", &port.to_string(), "--bind", "127.0.0.1", "--bind", "::1"]).args(flags);
-        command.current_dir(folder.path()).envs(settings.iter().copied());
-        let log = folder.path().join("log");
-        let mut process = Process::start("peerage", &mut command, &log)?;
-        process.line("`ready`", LIMIT, |line| (line == "ready").then_some(()))?;
-        Ok(Self { process, port, _folder: folder })
+        let mut process = run::start(program, arguments, variables, &folder)?;
+        let lines = process.output_up_to("ready", LIMIT)?;
+        let port = lines.first().and_then(|line| listener_port(line));
+        let port = port.ok_or_else(|| process.explain(&format!("no port in {lines:?}")))?;
+        Ok(Self { process, lines, port, _folder: folder })
+    }
+
+    /// What it printed up to `ready`.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The one port of all its listeners.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where it listens, TCP and UDP, on an address it was bound to.
@@ -64,6 +82,40 @@ impl Server {
     /// Its process, to be signalled and explained by.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Waits for a line of its log with `text` in it, after the last that was waited for.
+    pub fn log_line(&mut self, text: &str) -> Result<String, String> {
+        let found = |line: &str| line.contains(text).then(|| line.to_owned());
+        self.process.next_line(&format!("line with `{text}`"), LIMIT, found)
+    }
+
+    /// A connection over IPv4.
+    pub fn connect(&self) -> Result<http::Connection, String> {
+        http::Connection::open(self.address(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Asks for `target` on a new connection that we are willing to keep.
+    pub fn get(&self, target: &str) -> Result<http::Reply, String> {
+        self.connect()?.get(target)
+    }
+
+    /// The statistics.
+    pub fn stats(&self) -> Result<serde_json::Value, String> {
+        stats(&mut self.connect()?)
+    }
+
+    /// The statistics once `is_so` of them: they may be a second old, and count a datagram when it
+    /// has been answered.
+    pub fn stats_when(
+        &self,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<serde_json::Value, String> {
+        let mut connection = self.connect()?;
+        wait_for("such statistics", LIMIT, || {
+            let stats = stats(&mut connection)?;
+            Ok(if is_so(&stats) { Wait::Done(stats) } else { Wait::NotYet(stats.to_string()) })
+        })
     }
 
     /// Scrapes one swarm over HTTP and IPv4.
@@ -77,29 +129,44 @@ impl Server {
     }
 
     /// Stops it as an operator does; it is to end well.
-    pub fn stop(mut self) -> Result<(), String> {
-        self.process.signal(Signal::Terminate)?;
+    pub fn stop(self) -> Result<(), String> {
+        self.stop_by(Signal::Terminate)
+    }
+
+    /// Stops it by a signal on which it is to end well.
+    pub fn stop_by(mut self, signal: Signal) -> Result<(), String> {
+        self.process.signal(signal)?;
         match self.process.ended(LIMIT)? {
             Some(0) => Ok(()),
-            code => Err(self.process.explain(&format!("it ended with {code:?} on SIGTERM"))),
+            code => Err(self.process.explain(&format!("it ended with {code:?} on {signal:?}"))),
         }
     }
 }
 
+/// The port in a line such as `listening on udp://[::1]:6969 (UDP)`.
+fn listener_port(line: &str) -> Option<u16> {
+    let (_, port) = line.rsplit_once(':')?;
+    port.split(' ').next()?.parse().ok()
+}
+
+fn stats(connection: &mut http::Connection) -> Result<serde_json::Value, String> {
+    let text = connection.get("/stats.json")?.text();
+    serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+}
+
 impl Counts {
-    /// Reads a whole scrape reply of one swarm, byte by byte as BEP 48 and BEP 3 have it.
+    /// Reads a whole scrape reply of one swarm (BEP 48).
     fn parse(reply: &[u8], info_hash: [u8; 20]) -> Option<Self> {
-        let rest = reply.strip_prefix(b"d5:filesd20:")?.strip_prefix(&info_hash)?;
-        let rest = std::str::from_utf8(rest).ok()?.strip_prefix("d8:completei")?;
-        let (seeders, rest) = rest.split_once("e10:downloadedi")?;
-        let (middle, rest) = rest.split_once("e10:incompletei")?;
-        let leechers = rest.strip_suffix("eeee")?.parse().ok()?;
+        let reply = Value::parse(reply)?;
+        let swarm = reply.get("files")?.get(info_hash)?;
+        let count = |key| swarm.get(key)?.as_u32();
+        let (seeders, completed) = (count("complete")?, count("downloaded")?);
+        let leechers = count("incomplete")?;
         // BEP 21: leechers that are no partial seeds, where the tracker tells.
-        let (completed, downloaders) = match middle.split_once("e11:downloadersi") {
-            Some((completed, downloaders)) => (completed, downloaders.parse().ok()?),
-            None => (middle, leechers),
+        let downloaders = match swarm.get("downloaders") {
+            Some(downloaders) => downloaders.as_u32()?,
+            None => leechers,
         };
-        let (seeders, completed) = (seeders.parse().ok()?, completed.parse().ok()?);
         (downloaders <= leechers).then_some(Self { seeders, leechers, completed })
     }
 }
@@ -114,6 +181,13 @@ impl fmt::Display for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn port_is_read_from_the_line_of_a_listener() {
+        assert_eq!(listener_port("listening on http://127.0.0.1:6969 (TCP)"), Some(6969));
+        assert_eq!(listener_port("listening on udp://[::1]:1 (UDP)"), Some(1));
+        assert_eq!(listener_port("ready"), None);
+    }
 
     #[test]
     fn scrape_reply_is_read_to_the_byte() {

@@ -33,6 +33,15 @@ fn client(ip: IpAddr) -> UdpSocket {
     socket
 }
 
+/// A socket to which a client has sent the datagrams 0, 1 and 2, of a byte each.
+fn with_three_datagrams() -> (Socket, UdpSocket) {
+    let (socket, client) = (bind(V4), client(V4));
+    for number in 0..3 {
+        client.send_to(&[number], socket.local_address()).unwrap();
+    }
+    (socket, client)
+}
+
 /// Waits for a batch that is not empty.
 #[track_caller]
 fn receive(batch: &mut Batch, socket: &Socket) -> usize {
@@ -90,11 +99,7 @@ fn two_hundred_datagrams_are_answered_each_to_its_source() {
 #[test]
 fn some_datagrams_of_a_batch_may_be_left_without_answer() {
     for backend in backends() {
-        let socket = bind(V4);
-        let client = client(V4);
-        for number in 0..3 {
-            client.send_to(&[number], socket.local_address()).unwrap();
-        }
+        let (socket, _client) = with_three_datagrams();
         let mut batch = Batch::new(backend, 8);
         let mut answered = 0;
         let mut seen = 0;
@@ -132,11 +137,7 @@ fn datagram_longer_than_the_bound_is_flagged_and_empty() {
 #[test]
 fn reply_that_cannot_be_sent_is_passed_over() {
     for backend in backends() {
-        let socket = bind(V4);
-        let client = client(V4);
-        for number in 0..3 {
-            client.send_to(&[number], socket.local_address()).unwrap();
-        }
+        let (socket, client) = with_three_datagrams();
         let mut batch = Batch::new(backend, 8);
         let mut seen = 0;
         // More than any datagram holds: the kernel refuses it, and this one alone.

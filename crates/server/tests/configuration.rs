@@ -1,14 +1,28 @@
 //! What the program makes of its configuration, told by exit codes and by what it prints.
 
-mod harness;
+use std::path::Path;
 
-use harness::{Folder, run};
+use peerage_testkit::{Ended, Folder};
+
+fn folder() -> Folder {
+    Folder::new("configuration").expect("a temporary folder")
+}
+
+fn write(folder: &Folder, name: &str, text: &str) -> String {
+    folder.write(name, text).expect("a file in our folder")
+}
+
+#[track_caller]
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let program = Path::new(env!("CARGO_BIN_EXE_peerage"));
+    peerage_testkit::run(program, arguments, variables).expect("it ends")
+}
 
 /// Runs `check-config` with a file of `text`: exit code 2 and one line that holds `parts`.
 #[track_caller]
 fn check_file(text: &str, parts: &[&str]) {
-    let folder = Folder::new();
-    let file = folder.write("p.toml", text);
+    let folder = folder();
+    let file = write(&folder, "p.toml", text);
     for command in ["serve", "check-config", "print-config"] {
         let ended = run(&[command, "-c", &file], &[]);
         assert_eq!(ended.code, Some(2), "{command} {text:?}: {}", ended.stderr);
@@ -48,8 +62,8 @@ fn mistakes_in_the_file_are_named_with_file_line_key_and_what_is_right() {
 
 #[test]
 fn each_mistake_has_a_line_and_all_are_told() {
-    let folder = Folder::new();
-    let file = folder.write("p.toml", "[listen]\nport = -1\nprot = 1\n[x]\n");
+    let folder = folder();
+    let file = write(&folder, "p.toml", "[listen]\nport = -1\nprot = 1\n[x]\n");
     let ended = run(&["check-config", "-c", &file], &[("PEERAGE__LISTEN__TCP", "maybe")]);
     assert_eq!(ended.code, Some(2));
     assert_eq!(ended.stderr.lines().count(), 4, "{}", ended.stderr);
@@ -80,8 +94,8 @@ fn mistakes_in_environment_and_flags_are_named() {
 
 #[test]
 fn environment_goes_before_flag_before_file_before_default() {
-    let folder = Folder::new();
-    let file = folder.write("p.toml", "[listen]\nport = 1\nworkers = 3\nbacklog = 5\n");
+    let folder = folder();
+    let file = write(&folder, "p.toml", "[listen]\nport = 1\nworkers = 3\nbacklog = 5\n");
     let arguments = ["print-config", "-c", &file, "--port", "2", "--workers", "4"];
     let ended = run(&arguments, &[("PEERAGE__LISTEN__PORT", "3")]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -117,9 +131,9 @@ fn every_flag_of_the_manual_is_taken() {
 
 #[test]
 fn what_print_config_prints_means_the_same() {
-    let folder = Folder::new();
+    let folder = folder();
     let first = run(&["print-config", "-i", "90", "--bind", "::1"], &[]);
-    let file = folder.write("p.toml", &first.stdout);
+    let file = write(&folder, "p.toml", &first.stdout);
     let second = run(&["print-config", "-c", &file], &[]);
     assert_eq!(second.stdout, first.stdout, "{}", second.stderr);
     assert_eq!(run(&["check-config", "-c", &file], &[]).code, Some(0));
@@ -142,15 +156,15 @@ fn example_file_and_manual_are_what_the_program_prints() {
     assert_eq!(run(&["print-config", "--example"], &[]).stdout, example);
     let manual = include_str!("../../../docs/configuration.md");
     assert_eq!(run(&["print-config", "--manual"], &[]).stdout, manual);
-    let folder = Folder::new();
-    let file = folder.write("p.toml", example);
+    let folder = folder();
+    let file = write(&folder, "p.toml", example);
     assert_eq!(run(&["check-config", "-c", &file], &[]).code, Some(0));
 }
 
 #[test]
 fn list_with_a_bad_line_is_named_with_the_line() {
-    let folder = Folder::new();
-    let list = folder.write("deny.txt", &format!("# bad\n{}\nnonsense\n", "ab".repeat(20)));
+    let folder = folder();
+    let list = write(&folder, "deny.txt", &format!("# bad\n{}\nnonsense\n", "ab".repeat(20)));
     check_arguments(
         &["check-config"],
         &[("PEERAGE__ACCESS__DENY", &list)],

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use peerage_swarm::Rng;
-use peerage_testkit::{Server, http};
+use peerage_testkit::{Server, http, udp};
 
 /// For a reply that must come; and for how long we listen for those that must not.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,32 +62,21 @@ fn datagram(rng: &mut Rng) -> Vec<u8> {
 fn check_well(server: SocketAddr) {
     let health = http::get(server, "/health").expect("it is there");
     assert_eq!((health.status, health.body.trim_ascii_end()), (200, &b"OK"[..]));
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    let connect = [0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80, 0, 0, 0, 0, b't', b'i', b'd', b'!'];
-    socket.send_to(&connect, server).expect("loopback");
-    let mut reply = [0; 64];
-    assert_eq!(socket.recv(&mut reply).expect("a connect is answered"), 16);
+    udp::Client::connect(server).expect("a connect is answered");
 }
 
-fn number(stats: &str, key: &str) -> u64 {
-    let (_, rest) = stats.split_once(&format!("\"{key}\":")).expect("a statistic");
-    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().expect("a number")
-}
-
-/// Resident bytes that are not accounted for by swarms, and how many swarms there are.
-fn resident_bytes(server: SocketAddr) -> u64 {
-    let stats = http::get(server, "/stats.json").expect("it is there").body;
-    let stats = String::from_utf8(stats).expect("JSON");
-    let swarms_bytes = number(&stats, "swarms_bytes");
-    number(&stats, "resident_bytes").saturating_sub(swarms_bytes)
+/// Resident bytes that are not accounted for by swarms.
+fn resident_bytes(server: &Server) -> u64 {
+    let stats = server.stats().expect("it is there");
+    let number = |key| stats["memory"][key].as_u64().expect("a statistic");
+    number("resident_bytes").saturating_sub(number("swarms_bytes"))
 }
 
 #[test]
 fn no_datagram_crashes_it_grows_it_or_is_answered_at_greater_length() {
     let server = server();
     let address = server.address(Ipv4Addr::LOCALHOST);
-    let before = resident_bytes(address);
+    let before = resident_bytes(&server);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     socket.connect(address).expect("loopback");
     let mut rng = Rng::from_seed(1);
@@ -122,7 +111,7 @@ fn no_datagram_crashes_it_grows_it_or_is_answered_at_greater_length() {
     }
     check_well(address);
     assert!(replies > DATAGRAMS / 100, "{replies} replies: connects are answered");
-    let growth = resident_bytes(address).saturating_sub(before);
+    let growth = resident_bytes(&server).saturating_sub(before);
     assert!(growth < GROWTH_BYTES_MAX, "it has grown by {growth} bytes");
     server.stop().expect("it stops as it should");
 }
@@ -149,7 +138,7 @@ fn http_request(rng: &mut Rng) -> Vec<u8> {
 fn no_http_request_crashes_or_grows_it() {
     let server = server();
     let address = server.address(Ipv4Addr::LOCALHOST);
-    let before = resident_bytes(address);
+    let before = resident_bytes(&server);
     let mut rng = Rng::from_seed(2);
     let mut sent = 0;
     let mut replies = 0;
@@ -177,7 +166,7 @@ fn no_http_request_crashes_or_grows_it() {
     }
     assert!(replies > REQUESTS as usize / 4, "{replies} replies: most requests are read");
     check_well(address);
-    let growth = resident_bytes(address).saturating_sub(before);
+    let growth = resident_bytes(&server).saturating_sub(before);
     assert!(growth < GROWTH_BYTES_MAX, "it has grown by {growth} bytes");
     server.stop().expect("it stops as it should");
 }

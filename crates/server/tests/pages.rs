@@ -1,23 +1,42 @@
 //! The pages, and what they say about what the tracker has done.
 
-mod harness;
-
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::Path;
 
-use harness::{Tracker, announce_path, request};
+use peerage_testkit::http::Reply;
+use peerage_testkit::{Server, udp};
+
+fn start(flags: &[&str]) -> Result<Server, String> {
+    Server::start(Path::new(env!("CARGO_BIN_EXE_peerage")), flags)
+}
+
+/// As [`start`], with a setting from the environment.
+fn start_with(name: &str, value: &str) -> Result<Server, String> {
+    Server::start_with(Path::new(env!("CARGO_BIN_EXE_peerage")), &[], &[(name, value)])
+}
+
+/// The path of an announce of a seeder for the swarm whose info_hash is 20 times `letter`.
+fn announce_path(letter: char) -> String {
+    let hash = String::from(letter).repeat(20);
+    format!("/announce?info_hash={hash}&peer_id={hash}&port=6881&left=0&uploaded=0&downloaded=0")
+}
+
+#[track_caller]
+fn check_type(reply: &Reply, start: &str) {
+    let content_type = reply.header("content-type").expect("each page has a type");
+    assert!(content_type.starts_with(start), "{content_type}");
+}
 
 #[test]
-fn statistics_count_what_was_asked() {
-    let tracker = Tracker::start(&["-f", "2", "--min-interval", "1799"]);
-    assert_eq!(tracker.get(&announce_path('a')).status, 200);
-    assert_eq!(tracker.get("/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa").status, 200);
-    assert_eq!(tracker.get("/scrape").status, 200);
-    let udp = tracker.udp();
-    udp.send(b"\x00\x00\x04\x17\x27\x10\x19\x80\x00\x00\x00\x00abcd").unwrap();
-    let mut reply = [0; 64];
-    assert_eq!(udp.recv(&mut reply).unwrap(), 16);
+fn statistics_count_what_was_asked() -> Result<(), String> {
+    let tracker = start(&["-f", "2", "--min-interval", "1799"])?;
+    assert_eq!(tracker.get(&announce_path('a'))?.status, 200);
+    assert_eq!(tracker.get("/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa")?.status, 200);
+    assert_eq!(tracker.get("/scrape")?.status, 200);
+    udp::Client::connect(tracker.address(Ipv4Addr::LOCALHOST))?;
 
-    let stats = tracker.stats_when(|stats| stats["udp"]["ipv4"]["datagrams_in"] == 1);
+    let stats = tracker.stats_when(|stats| stats["udp"]["ipv4"]["datagrams_in"] == 1)?;
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(stats["failed"], 2);
     assert_eq!(stats["swarms"], 1);
@@ -31,14 +50,15 @@ fn statistics_count_what_was_asked() {
     assert_eq!(stats["interval"]["now_secs"], 1799);
     assert!(stats["http"]["ipv4"]["accepted"].as_u64().unwrap() >= 4, "{stats}");
     assert!(stats["memory"]["swarms_bytes"].as_u64().unwrap() > 0, "{stats}");
+    Ok(())
 }
 
 #[test]
-fn metrics_are_what_prometheus_reads() {
-    let tracker = Tracker::start(&[]);
-    assert_eq!(tracker.get(&announce_path('a')).status, 200);
-    let reply = tracker.get("/metrics");
-    assert!(reply.head.contains("content-type: text/plain; version=0.0.4"), "{}", reply.head);
+fn metrics_are_what_prometheus_reads() -> Result<(), String> {
+    let tracker = start(&[])?;
+    assert_eq!(tracker.get(&announce_path('a'))?.status, 200);
+    let reply = tracker.get("/metrics")?;
+    check_type(&reply, "text/plain; version=0.0.4");
     let text = reply.text();
     let mut series = BTreeSet::new();
     let mut metrics = BTreeSet::new();
@@ -60,90 +80,95 @@ fn metrics_are_what_prometheus_reads() {
     }
     let announces = "peerage_requests_total{protocol=\"http\",family=\"ipv4\",kind=\"announce\"} 1";
     assert!(text.lines().any(|line| line == announces), "{text}");
+    Ok(())
 }
 
 #[test]
-fn front_page_names_the_announce_urls_of_the_host_that_was_asked() {
-    let tracker = Tracker::start(&[]);
-    let page = tracker.get("/");
-    assert!(page.head.contains("content-type: text/html; charset=utf-8"), "{}", page.head);
+fn front_page_names_the_announce_urls_of_the_host_that_was_asked() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let host = [("Host", "tracker.test:1")];
+    let page = tracker.connect()?.request("GET", "/", &host, b"")?;
+    check_type(&page, "text/html; charset=utf-8");
     assert!(page.text().contains("http://tracker.test:1/announce"), "{}", page.text());
-    let udp = format!("udp://tracker.test:{}/announce", tracker.port);
+    let udp = format!("udp://tracker.test:{}/announce", tracker.port());
     assert!(page.text().contains(&udp), "{}", page.text());
+    Ok(())
 }
 
 #[test]
-fn path_without_a_page_is_told_where_there_are_some() {
-    let tracker = Tracker::start(&[]);
-    let reply = tracker.get("/nothing/here?at=all");
+fn path_without_a_page_is_told_where_there_are_some() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let reply = tracker.get("/nothing/here?at=all")?;
     assert_eq!(reply.status, 404);
-    assert!(reply.head.contains("content-type: text/plain"), "{}", reply.head);
+    check_type(&reply, "text/plain");
     assert!(reply.text().contains("/announce"), "{}", reply.text());
+    Ok(())
 }
 
 #[test]
-fn head_has_the_length_and_no_body() {
-    let tracker = Tracker::start(&[]);
-    let mut connection = tracker.connect();
-    let reply = request(&mut connection, "HEAD", "/health");
+fn head_has_the_length_and_no_body() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let mut connection = tracker.connect()?;
+    let reply = connection.request("HEAD", "/health", &[], b"")?;
     assert_eq!(reply.status, 200);
-    assert!(reply.head.contains("content-length: 3\r\n"), "{}", reply.head);
-    assert_eq!(request(&mut connection, "GET", "/health").text(), "OK\n");
-    assert_eq!(request(&mut connection, "POST", "/health").status, 405);
+    assert_eq!(reply.header("content-length"), Some("3"));
+    assert_eq!(connection.get("/health")?.text(), "OK\n");
+    assert_eq!(connection.request("POST", "/health", &[], b"")?.status, 405);
+    Ok(())
 }
 
 #[test]
-fn announce_after_a_page_on_the_same_connection_is_answered() {
-    let tracker = Tracker::start(&[]);
-    let mut connection = tracker.connect();
-    assert_eq!(request(&mut connection, "GET", "/health").text(), "OK\n");
-    let reply = request(&mut connection, "GET", &announce_path('a'));
+fn announce_after_a_page_on_the_same_connection_is_answered() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let mut connection = tracker.connect()?;
+    assert_eq!(connection.get("/health")?.text(), "OK\n");
+    let reply = connection.get(&announce_path('a'))?;
     assert!(reply.text().contains("8:completei1e"), "{}", reply.text());
-    let reply = request(&mut connection, "GET", "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa");
+    let reply = connection.get("/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa")?;
     assert!(reply.text().contains("8:completei1e"), "{}", reply.text());
-    let reply = request(&mut connection, "GET", "/announce?info_hash=a");
+    let reply = connection.get("/announce?info_hash=a")?;
     assert!(reply.text().contains("14:failure reason"), "{}", reply.text());
-    assert_eq!(request(&mut connection, "GET", "/health").text(), "OK\n");
+    assert_eq!(connection.get("/health")?.text(), "OK\n");
+    Ok(())
 }
 
 #[test]
-fn full_scrape_after_a_page_is_streamed() {
-    let bind = ["--port", "0", "--bind", "127.0.0.1"];
-    let tracker = Tracker::start_with(&bind, &[("PEERAGE__ANNOUNCE__FULL_SCRAPE", "true")]);
+fn full_scrape_after_a_page_is_streamed() -> Result<(), String> {
+    let tracker = start_with("PEERAGE__ANNOUNCE__FULL_SCRAPE", "true")?;
     for letter in ['a', 'b', 'c'] {
-        tracker.get(&announce_path(letter));
+        tracker.get(&announce_path(letter))?;
     }
-    let direct = tracker.get("/scrape").text();
-    let mut connection = tracker.connect();
-    assert_eq!(request(&mut connection, "GET", "/health").status, 200);
-    let reply = request(&mut connection, "GET", "/scrape");
+    let direct = tracker.get("/scrape")?.text();
+    let mut connection = tracker.connect()?;
+    assert_eq!(connection.get("/health")?.status, 200);
+    let reply = connection.get("/scrape")?;
     assert_eq!(reply.text(), direct);
     assert_eq!(reply.text().matches("8:completei1e").count(), 3, "{}", reply.text());
-    assert_eq!(request(&mut connection, "GET", "/health").status, 200);
+    assert_eq!(connection.get("/health")?.status, 200);
+    Ok(())
 }
 
 #[test]
-fn one_connection_too_many_is_told_to_come_later() {
-    let bind = ["--port", "0", "--bind", "127.0.0.1"];
-    let variables = [("PEERAGE__HTTP__PAGES_CONNECTIONS_MAX", "1")];
-    let tracker = Tracker::start_with(&bind, &variables);
-    let mut first = tracker.connect();
-    assert_eq!(request(&mut first, "GET", "/health").status, 200);
-    let reply = tracker.get("/health");
+fn one_connection_too_many_is_told_to_come_later() -> Result<(), String> {
+    let tracker = start_with("PEERAGE__HTTP__PAGES_CONNECTIONS_MAX", "1")?;
+    let mut first = tracker.connect()?;
+    assert_eq!(first.get("/health")?.status, 200);
+    let reply = tracker.get("/health")?;
     assert_eq!(reply.status, 503);
-    assert!(reply.head.contains("retry-after: "), "{}", reply.head);
-    let stats = request(&mut first, "GET", "/stats.json").text();
+    assert!(reply.header("retry-after").is_some());
+    let stats = first.get("/stats.json")?.text();
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert_eq!(stats["pages"]["turned_away"], 1);
     assert_eq!(stats["pages"]["open"], 1);
+    Ok(())
 }
 
 #[test]
-fn without_keep_alive_each_connection_is_closed_after_its_reply() {
-    let bind = ["--port", "0", "--bind", "127.0.0.1"];
-    let tracker = Tracker::start_with(&bind, &[("PEERAGE__HTTP__KEEP_ALIVE", "false")]);
+fn without_keep_alive_each_connection_is_closed_after_its_reply() -> Result<(), String> {
+    let tracker = start_with("PEERAGE__HTTP__KEEP_ALIVE", "false")?;
     for path in ["/health", &announce_path('a')] {
-        let reply = tracker.get(path);
-        assert!(reply.head.contains("connection: close"), "{path}: {}", reply.head);
+        let reply = tracker.get(path)?;
+        assert_eq!(reply.header("connection"), Some("close"), "{path}");
     }
+    Ok(())
 }

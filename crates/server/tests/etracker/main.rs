@@ -1,19 +1,15 @@
 //! etracker's functional scenario against the running program: real connects, parsed replies.
 
-mod bencode;
 mod steps;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
-use bencode::Value;
-use peerage_testkit::{Server, http};
+use peerage_testkit::bencode::Value;
+use peerage_testkit::{Counts, Server, compact_v4, compact_v6, http, udp};
 use steps::{Event, Form, GROUPS, Step, Swarm, Via, Why};
 
-/// For one reply; what is not there by then has been lost.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What the scenario's UDP client asks for.
 const NUMWANT: u32 = 33;
 
@@ -98,7 +94,7 @@ impl Step {
         let asked_list = matches!(self.form, Form::Dictionary | Form::DictionaryWithoutIds);
         assert_eq!(is_list, asked_list, "the form that was asked for");
         assert!(!(is_list && reply.get("peers6").is_some()), "one list holds all peers");
-        let (peers, clients) = bencode::peers(&reply);
+        let (peers, clients) = peers(&reply);
         Reply {
             seeders: count("complete"),
             leechers: count("incomplete"),
@@ -109,61 +105,52 @@ impl Step {
     }
 
     fn run_udp(&self, server: SocketAddr, group: usize) -> Reply {
-        let socket = UdpSocket::bind((self.ip(), 0)).expect("a free port");
-        socket.connect(server).expect("loopback");
-        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        let exchange = |request: &[u8]| {
-            socket.send(request).expect("loopback");
-            let mut reply = vec![0; 2048];
-            let length = socket.recv(&mut reply).expect("an answer in time");
-            reply.truncate(length);
-            reply
+        let mut client = udp::Client::connect(server).expect("an id in time");
+        let announce = udp::Announce {
+            info_hash: self.info_hash(group),
+            peer_id: [b'0' + self.client; 20],
+            left: 0,
+            event: match self.event {
+                Event::Started => 2,
+                Event::Stopped => 3,
+            },
+            numwant: NUMWANT,
+            port: self.port(),
         };
-        let connect = [&0x0417_2710_1980_u64.to_be_bytes()[..], &[0; 4], b"abcd"].concat();
-        let reply = exchange(&connect);
-        assert_eq!(reply[..8], *b"\0\0\0\0abcd");
-        assert_eq!(reply.len(), 16);
-        let connection_id = &reply[8..];
-
-        let event: u32 = match self.event {
-            Event::Started => 2,
-            Event::Stopped => 3,
-        };
-        let info_hash = self.info_hash(group);
-        let peer_id = self.client.to_string().repeat(20);
-        let mut announce = [connection_id, &[0, 0, 0, 1], b"acdb", &info_hash].concat();
-        announce.extend(peer_id.as_bytes());
-        announce.extend([0; 24]);
-        announce.extend(event.to_be_bytes());
-        // An address and a key, both to be ignored.
-        announce.extend(b"bbbbcccc");
-        announce.extend(NUMWANT.to_be_bytes());
-        announce.extend(self.port().to_be_bytes());
-        let reply = exchange(&announce);
-        assert_eq!(reply[..8], *b"\0\0\0\x01acdb");
-        let (leechers, seeders) = (field(&reply, 12), field(&reply, 16));
-        let peers = match self.via {
-            Via::Udp4 => bencode::compact_v4(&reply[20..]).collect(),
-            _ => bencode::compact_v6(&reply[20..]).collect(),
-        };
-
-        let scrape = [connection_id, &[0, 0, 0, 2], b"abcd", &[b'1'; 20], &info_hash].concat();
-        let reply = exchange(&scrape);
-        assert_eq!(reply.len(), 8 + 2 * 12);
-        assert_eq!(reply[..8], *b"\0\0\0\x02abcd");
-        assert_eq!(reply[8..20], [0; 12], "a swarm that nobody knows");
-        assert_eq!((field(&reply, 20), field(&reply, 28)), (seeders, leechers));
-        let completed = field(&reply, 24);
+        let announced = client.announce(&announce).expect("an answer in time");
+        let counts = client.scrape(&[[b'1'; 20], announce.info_hash]).expect("an answer in time");
+        assert_eq!(counts[0], Counts::default(), "a swarm that nobody knows");
+        let Counts { seeders, leechers, completed } = counts[1];
+        assert_eq!((announced.seeders, announced.leechers), (seeders, leechers));
+        let peers = announced.peers.into_iter().collect();
         Reply { seeders, leechers, completed, peers, clients: BTreeSet::new() }
+    }
+}
+
+/// The peers of an announce reply in either form, and the clients they say they are.
+fn peers(reply: &Value) -> (BTreeSet<SocketAddr>, BTreeSet<u8>) {
+    let peers6 = reply.get("peers6").and_then(Value::as_bytes).unwrap_or_default();
+    match reply.get("peers").expect("there always are peers") {
+        Value::List(list) => {
+            let address = |peer: &Value| {
+                let ip = std::str::from_utf8(peer.get("ip")?.as_bytes()?).ok()?;
+                let port = u16::try_from(peer.get("port")?.as_u32()?).ok()?;
+                Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port))
+            };
+            let peers = list.iter().map(|peer| address(peer).expect("ip and port")).collect();
+            let ids = list.iter().filter_map(|peer| peer.get("peer id")?.as_bytes());
+            (peers, ids.map(|id| id[0] - b'0').collect())
+        }
+        peers => {
+            let v4 = compact_v4(peers.as_bytes().expect("a list or a string")).expect("peers");
+            let v6 = compact_v6(peers6).expect("peers");
+            (v4.into_iter().chain(v6).collect(), BTreeSet::new())
+        }
     }
 }
 
 fn port(client: u8) -> u16 {
     12_340 + u16::from(client)
-}
-
-fn field(reply: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(*reply[at..].first_chunk().expect("4 bytes"))
 }
 
 #[test]
