@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bencode;
 mod endpoints;
 mod parsers;
 mod seeds;
