@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::shell::{Outcome, Workspace, cache_dir};
-use crate::{clippy, deny, doc, fmt, test, tidy};
+use crate::{clippy, deny, doc, fmt, fuzz, test, tidy};
 
 type Step = (&'static str, fn(&Workspace, &[String]) -> Outcome);
 
 /// The test command first: it is what people run most. Then what is quick to mend.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("test", test::run),
+    ("fuzz", fuzz::short),
     ("fmt", fmt::run),
     ("clippy", clippy::run),
     ("doc", doc::run),

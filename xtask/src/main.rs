@@ -39,7 +39,7 @@ const TASKS: [Task; 10] = [
     Task {
         name: "ci",
         arguments: "",
-        about: "everything CI runs: test, fmt, clippy, doc, deny, tidy; all of it",
+        about: "everything CI runs: test, a short fuzz, fmt, clippy, doc, deny, tidy",
         run: ci::run,
     },
     Task {
@@ -51,7 +51,7 @@ const TASKS: [Task; 10] = [
     Task {
         name: "clippy",
         arguments: "",
-        about: "lint every target of the workspace, a warning is an error",
+        about: "lint every target of the workspace and of fuzz, a warning is an error",
         run: clippy::run,
     },
     Task {
@@ -81,7 +81,7 @@ const TASKS: [Task; 10] = [
     Task {
         name: "fuzz",
         arguments: "[target] [seconds]",
-        about: "fuzz one parser or each in turn, 60 s by default (cargo-fuzz, nightly)",
+        about: "fuzz one parser or each in turn, 60 s by default (cargo-fuzz)",
         run: fuzz::run,
     },
     Task {
