@@ -62,7 +62,7 @@ pub fn udp_endpoint(data: &[u8]) {
                 assert!(proved || reply.len() <= bytes.len(), "no amplification");
                 check_udp_reply(source.ip(), bytes, reply);
             }
-            tracker.swarms().expire(now, EXPIRE_PARTS);
+            tracker.swarms().expire(now, EXPIRE_PARTS, || {});
         }
     }
 }
