@@ -11,13 +11,16 @@ use crate::stats::Source;
 use crate::stop::Stop;
 
 /// How often a part of the store is gone through, and how long a stop may have to wait.
-const TICK: Duration = Duration::from_millis(100);
+///
+/// Short, so that each part is small: where a worker shares its core with this thread, the scheduler
+/// lets whichever runs go on for up to 3 ms before the other has its turn.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Between two tables of one huge swarm, so that announces to it have their turn.
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// Ticks in a second.
-const TICKS_A_SECOND: u32 = 10;
+const TICKS_A_SECOND: u32 = 50;
 
 /// Set when the lists have changed: a worker may have stored a swarm by the old lists after the
 /// purge that followed the change, so there is a second one.
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn store_is_gone_through_in_an_eighth_of_the_timeout() {
-        for (timeout_secs, parts_wanted) in [(2848, 600), (80, 100), (1, 10)] {
+        for (timeout_secs, parts_wanted) in [(2848, 3000), (80, 500), (1, 50)] {
             assert_eq!(parts(Duration::from_secs(timeout_secs)), parts_wanted);
         }
     }
