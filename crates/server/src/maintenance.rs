@@ -12,8 +12,8 @@ use crate::stop::Stop;
 
 /// How often a part of the store is gone through, and how long a stop may have to wait.
 ///
-/// Short, so that each part is small: where a worker shares its core with this thread, the scheduler
-/// lets whichever runs go on for up to 3 ms before the other has its turn.
+/// Short, so that each part is small: where a worker shares its core with this thread, the
+/// scheduler lets whichever runs go on for up to 3 ms before the other has its turn.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Between two tables of one huge swarm, so that announces to it have their turn.
