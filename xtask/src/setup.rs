@@ -3,7 +3,7 @@
 //! The clients of the interop tests come from Debian, libtorrent's Python module from PyPI into a
 //! virtual environment of its own. No service is started, and none is left to start at boot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::deny;
@@ -20,14 +20,25 @@ enum Gives {
     Program(&'static str),
     /// A module of the system's Python.
     Module(&'static str),
+    /// A file of a font, below [`FONTS`].
+    Font(&'static str),
 }
 
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 13] = [
     Package { name: "transmission-daemon", gives: Gives::Program("transmission-daemon") },
     Package { name: "aria2", gives: Gives::Program("aria2c") },
     Package { name: "qbittorrent-nox", gives: Gives::Program("qbittorrent-nox") },
     Package { name: "python3", gives: Gives::Program("python3") },
     Package { name: "python3-venv", gives: Gives::Module("ensurepip") },
+    Package { name: "mariadb-server", gives: Gives::Program("mariadbd") },
+    Package { name: "postgresql", gives: Gives::Program("pg_createcluster") },
+    Package { name: "redis-server", gives: Gives::Program("redis-server") },
+    Package { name: "nodejs", gives: Gives::Program("node") },
+    Package { name: "npm", gives: Gives::Program("npm") },
+    Package { name: "chromium", gives: Gives::Program("chromium") },
+    // What the browser draws the pages with: Latin and Cyrillic, and Chinese.
+    Package { name: "fonts-dejavu-core", gives: Gives::Font("truetype/dejavu/DejaVuSans.ttf") },
+    Package { name: "fonts-wqy-microhei", gives: Gives::Font("truetype/wqy/wqy-microhei.ttc") },
 ];
 
 impl Package {
@@ -38,6 +49,7 @@ impl Package {
                 let import = format!("import {module}");
                 !shell::succeeds(Command::new(PYTHON).args(["-c", &import]))
             }
+            Gives::Font(file) => !Path::new(FONTS).join(file).exists(),
         }
     }
 }
@@ -45,12 +57,15 @@ impl Package {
 /// The system's own, not one that a version manager puts in front of it.
 const PYTHON: &str = "/usr/bin/python3";
 
+/// Where Debian puts fonts.
+const FONTS: &str = "/usr/share/fonts";
+
 /// What the interop tests were written against.
 const LIBTORRENT: &str = "libtorrent==2.1.1";
 
 /// Installs packages, named as its arguments, as root. While it runs, policy-rc.d keeps what it
-/// installs from being started; the one package with a service of its own is then disabled, where
-/// there is a systemd that would start it at boot.
+/// installs from being started; the packages with a service of their own are then disabled, where
+/// there is a systemd that would start them at boot.
 const APT: &str = "set -eu
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -61,9 +76,11 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends \"$@\" < /dev/null
-case \" $* \" in *' transmission-daemon '*)
-    if [ -d /run/systemd/system ]; then systemctl disable transmission-daemon; fi
-esac
+if [ -d /run/systemd/system ]; then
+    for service in transmission-daemon mariadb postgresql redis-server; do
+        case \" $* \" in *\" $service\"*) systemctl disable $service ;; esac
+    done
+fi
 ";
 
 pub(crate) fn run(_: &Workspace, _: &[String]) -> Outcome {

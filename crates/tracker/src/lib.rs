@@ -17,6 +17,7 @@ pub mod http;
 mod interval;
 mod lock;
 mod prefix;
+pub mod private;
 mod refusal;
 mod rules;
 pub mod udp;
