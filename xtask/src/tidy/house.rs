@@ -6,13 +6,19 @@ use super::lexer::is_word;
 use super::{Complaint, File};
 
 /// A crate of the house and the crates of the house it may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("crates/proto", &[]),
     ("crates/swarm", &["proto"]),
     ("crates/tracker", &["proto", "swarm"]),
     ("crates/net", &[]),
     ("crates/torrent", &[]),
-    ("crates/server", &["proto", "swarm", "tracker", "net", "torrent"]),
+    ("crates/locations", &[]),
+    ("crates/sql", &["proto", "tracker"]),
+    ("crates/shared", &["proto", "swarm", "tracker"]),
+    (
+        "crates/server",
+        &["proto", "swarm", "tracker", "net", "locations", "sql", "shared", "torrent"],
+    ),
     ("crates/client", &["proto", "torrent"]),
 ];
 
