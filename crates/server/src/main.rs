@@ -13,6 +13,8 @@ mod http;
 mod listen;
 mod lists;
 mod load;
+#[expect(dead_code, reason = "the map's feed asks it")]
+mod locations;
 mod log;
 mod maintenance;
 mod metrics;
