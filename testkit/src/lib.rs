@@ -1,4 +1,5 @@
-//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode.
+//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode,
+//! location files.
 //!
 //! For tests only. Everything started here is ended when it is dropped, everything written is
 //! removed, and every wait has a limit. A failure is a `String` for people: what was awaited, and
@@ -10,6 +11,7 @@ pub mod bencode;
 mod compact;
 mod folder;
 pub mod http;
+pub mod places;
 mod ports;
 mod process;
 mod run;
