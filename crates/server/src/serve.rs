@@ -30,7 +30,7 @@ use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{log, secrets};
+use crate::{collector, log, secrets};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -216,6 +216,8 @@ impl Running {
             let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
         }
+        let (source, stopped) = (Arc::clone(&self.source), stop.clone());
+        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
         let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));
         threads.spawn("maintenance".into(), move || {
