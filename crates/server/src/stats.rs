@@ -2,8 +2,8 @@
 //! in another form.
 //!
 //! Everything is read from counters that others keep; what happened lately is known from readings
-//! of them, taken once a second. It is put together
-//! at most once a second, however often it is asked for.
+//! of them, taken once a second. It is put together at most once a second, however often it is
+//! asked for.
 
 mod recent;
 mod sockets;
