@@ -8,8 +8,11 @@
 
 mod cli;
 mod clock;
+mod collector;
 mod config;
+mod history;
 mod http;
+mod latency;
 mod listen;
 mod lists;
 mod load;
