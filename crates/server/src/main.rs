@@ -21,6 +21,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod snapshot;
 mod sockets;
 mod stats;
 mod stop;

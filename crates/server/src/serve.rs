@@ -25,6 +25,7 @@ use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::signals::{self, Signal};
+use crate::snapshot::Snapshot;
 use crate::sockets::{self, Bound};
 use crate::stats::{Source, Workers};
 use crate::stop::Stop;
@@ -63,6 +64,7 @@ struct Running {
     paths: Paths,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
+    snapshot: Option<Snapshot>,
     purge_again: PurgeAgain,
 }
 
@@ -113,6 +115,13 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
     let tracker = tracker(&settings, lists.access.clone())?;
+    let data_dir = settings.process.data_dir.as_deref();
+    let snapshot = data_dir.filter(|_| settings.snapshot_interval.is_some());
+    let snapshot = snapshot.map(|folder| Snapshot::new(&paths.resolve(folder), settings.peer_ids));
+    if let Some(snapshot) = &snapshot {
+        snapshot.restore(tracker.swarms(), clock.now());
+        tracker.purge();
+    }
     let source = Arc::new(Source::new(
         Arc::clone(&tracker),
         clock,
@@ -125,8 +134,17 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     ));
     source.set_lists(&lists);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());
-    let running =
-        Running { sources, started: config, latest, settings, paths, tracker, source, purge_again };
+    let running = Running {
+        sources,
+        started: config,
+        latest,
+        settings,
+        paths,
+        tracker,
+        source,
+        snapshot,
+        purge_again,
+    };
     running.run(bound, &connections, clock)
 }
 
@@ -178,6 +196,9 @@ impl Running {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.save(self.tracker.swarms(), clock.now());
+        }
         outcome
     }
 
@@ -215,6 +236,14 @@ impl Running {
             let seed = secrets::random_seed()?;
             let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
+        }
+        if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
+        {
+            let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));
+            let stop = stop.clone();
+            threads.spawn("snapshot".into(), move || {
+                snapshot.run(tracker.swarms(), interval, clock, &stop);
+            })?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
         let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));

@@ -209,6 +209,9 @@ config! {
         [Restart] peer_ids: bool = false;
         /// How long it is remembered how often a swarm was completed, once it has no peers.
         [Restart] completed_kept: Seconds<0, 2_592_000> = Seconds(86_400);
+        /// How often all swarms are written to process.data_dir, from where they are read back at
+        /// the start; also at the stop. Without that folder, or with 0, a restart begins empty.
+        [Restart] snapshot_interval: Seconds<0, 86_400> = Seconds(600);
     }
     /// Which swarms may be. SIGUSR1 reads both lists again.
     access: Access {
