@@ -9,6 +9,7 @@
 mod cli;
 mod clock;
 mod config;
+mod gazelle;
 mod http;
 mod listen;
 mod lists;
