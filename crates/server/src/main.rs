@@ -8,8 +8,12 @@
 
 mod cli;
 mod clock;
+mod collector;
 mod config;
+mod gazelle;
+mod history;
 mod http;
+mod latency;
 mod listen;
 mod lists;
 mod load;
