@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError, Sources};
 use crate::http::Answering;
 use crate::lists::{self, Lists};
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
@@ -66,6 +67,7 @@ struct Running {
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
     purge_again: PurgeAgain,
+    locations: locations::Reader,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
@@ -108,10 +110,9 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         warn_if_lost(&paths, file);
         *file = paths.resolve(file);
     }
-    [&settings.lists.allow, &settings.lists.deny]
-        .into_iter()
-        .flatten()
-        .for_each(|file| warn_if_lost(&paths, file));
+    let lists_named = [&settings.lists.allow, &settings.lists.deny].into_iter().flatten();
+    let named = lists_named.chain(&settings.locations.files);
+    named.for_each(|file| warn_if_lost(&paths, file));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
@@ -146,6 +147,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
     };
     running.run(bound, &connections, clock)
 }
@@ -244,6 +246,8 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
         threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
@@ -267,7 +271,10 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
                     return Err(Failure::Thread(format!("thread {} {how}", end.name)));
@@ -307,6 +314,7 @@ impl Running {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.use_lists(lists);
+        self.read_locations();
         info!("configuration reloaded");
     }
 
@@ -319,6 +327,15 @@ impl Running {
                 error!("a list is wrong, the old ones stay in force");
             }
         }
+    }
+
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 
     /// Takes lists, and the rules of the settings, into force.

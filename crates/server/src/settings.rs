@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -72,6 +74,15 @@ pub(crate) struct Connections {
     pub(crate) lifetime: Duration,
     /// The operator's secret.
     pub(crate) key: Option<[u8; 16]>,
+}
+
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// For the pages.
@@ -149,6 +160,10 @@ impl Settings {
             http: http_settings(config),
             answers: Arc::new(answers(config)?),
             pages: pages(config)?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
         })
@@ -158,6 +173,7 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
+        self.locations = newer.locations;
     }
 
     /// Whether peers that live for `timeout` outlive the longest interval they may be told.

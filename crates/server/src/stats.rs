@@ -23,6 +23,7 @@ use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::lists::Lists;
 use crate::load::Probe;
+use crate::locations;
 use crate::web;
 use recent::Recent;
 pub(crate) use recent::{LatencyStats, Rates};
@@ -37,6 +38,8 @@ pub(crate) struct Source {
     pub(crate) tracker: Arc<Tracker>,
     /// Of the pages.
     pub(crate) web: Arc<web::Counts>,
+    /// Where addresses are.
+    pub(crate) locations: locations::Shared,
     clock: Clock,
     started: Now,
     failed: u64,
@@ -90,6 +93,8 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Of the location files in force; null without any.
+    pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
@@ -215,6 +220,7 @@ impl Source {
         Self {
             tracker,
             web: Arc::default(),
+            locations: locations::Shared::default(),
             clock,
             started: clock.now(),
             failed,
@@ -327,6 +333,7 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            locations: self.locations.status(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
             latencies,

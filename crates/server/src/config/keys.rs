@@ -271,8 +271,12 @@ config! {
         /// The locale by which the pages write numbers. There is no page with numbers yet: it has
         /// no effect.
         [Restart] locale: String = String::new();
-        /// Whether a map may show where peers are. There is no map yet: it has no effect.
-        [Restart] locations: bool = true;
+        /// Whether location files are read, for the map to show where peers are.
+        [Reload] locations: bool = true;
+        /// The location files: CSV of IP2Location or `.mmdb`. An address is looked up in the first
+        /// that has any of its family. Without any, files are looked for by their usual names in
+        /// process.data_dir, and then in the folder that the tracker was started in.
+        [Reload] location_files: Many<PathBuf> = Many(Vec::new());
     }
     /// A tracker for members alone, with an account of what each moves.
     private: Private {

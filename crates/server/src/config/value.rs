@@ -271,6 +271,21 @@ impl Value for Option<PathBuf> {
     }
 }
 
+/// A path.
+impl Value for PathBuf {
+    fn right() -> String {
+        "a path".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        raw.text().filter(|text| !text.is_empty()).map(Self::from)
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+}
+
 /// Values in a list: an array in the file, separated by commas elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Many<T>(pub(crate) Vec<T>);
