@@ -6,10 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
+mod changed;
 mod cli;
 mod clock;
 mod config;
 mod http;
+mod kept;
 mod listen;
 mod lists;
 mod load;
@@ -25,6 +28,7 @@ mod sockets;
 mod stats;
 mod stop;
 mod threads;
+mod tokens;
 mod udp;
 mod web;
 
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
             .map(|(config, _)| config::print::in_force(&config.values)),
         Command::PrintExample => Ok(config::print::example()),
         Command::PrintManual => Ok(config::print::manual()),
+        Command::Token(command) => serve::configuration(&sources)
+            .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
     };
     match result {
         Ok(text) => {

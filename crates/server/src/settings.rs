@@ -154,23 +154,7 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
-    }
-
-    /// Whether peers that live for `timeout` outlive the longest interval they may be told.
-    pub(crate) fn check_timeout(
-        &self,
-        config: &Config,
-        timeout: Duration,
-    ) -> Result<(), ConfigError> {
-        if promised_secs(&self.rules) < timeout.as_secs() {
-            return Ok(());
-        }
-        let right = format!(
-            "less, with announce.jitter, than the {}s after which peers expire since the start; a \
-             longer one takes a restart",
-            timeout.as_secs()
-        );
-        Err(config.wrong("announce.max_interval", right))
+        self.limits.peer_timeout = newer.limits.peer_timeout;
     }
 
     /// The rules with the lists in force.

@@ -10,7 +10,8 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
+    Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Shape,
+    Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -32,6 +33,8 @@ pub(crate) struct Key {
     pub(crate) takes: Takes,
     /// What is right, see [`Value::right`].
     pub(crate) right: fn() -> String,
+    /// What its values are like, see [`Value::shape`].
+    pub(crate) shape: fn() -> Shape,
 }
 
 /// A section of the file.
@@ -48,6 +51,12 @@ impl Key {
     /// Its variable in the environment: `PEERAGE__LISTEN__PORT`.
     pub(crate) fn variable(&self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name.replace('.', "__").to_uppercase())
+    }
+
+    /// Whether the API may change it: not what takes a restart, and never which files are opened.
+    pub(crate) fn is_live(&self) -> bool {
+        let kind = (self.shape)().kind;
+        self.takes == Takes::Reload && kind != Kind::Path && kind != Kind::Secret
     }
 
     /// Its name within its section.
@@ -87,6 +96,7 @@ macro_rules! config {
                 doc: &[$($doc),*],
                 takes: Takes::$takes,
                 right: <$type as Value>::right,
+                shape: <$type as Value>::shape,
             }),*],
         }),*];
 
@@ -106,7 +116,7 @@ macro_rules! config {
             }
 
             /// The setting `key` in TOML; `None` for a secret that is set.
-            pub(super) fn write(&self, key: &Key) -> Option<String> {
+            pub(crate) fn write(&self, key: &Key) -> Option<String> {
                 $($(if key.name == concat!(stringify!($section), ".", stringify!($key)) {
                     return Value::write(&self.$section.$key);
                 })*)*
@@ -184,7 +194,8 @@ config! {
         [Reload] numwant_default: Whole<0, 2000> = Whole(50);
         /// A peer not heard from for longer is no longer handed out. Has to be longer than
         /// max_interval and jitter together. "auto" is half as long again as both, and a minute.
-        [Restart] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
+        /// A shorter one comes into force once all who were promised the longer have come back.
+        [Reload] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
         /// The load average above which the machine is loaded, and the interval grows. "auto" is
         /// the number of CPUs less a half.
         [Reload] load_max: Auto<Load> = Auto::Auto;
