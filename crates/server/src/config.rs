@@ -1,9 +1,9 @@
 //! The configuration as written: one TOML file, flags and the environment.
 //!
 //! What was changed through the API goes before the environment, environment before flag, flag
-//! before file, file before default. Every mistake is reported with its place and with what would be
-//! right; nothing wrong is ever replaced by a default. What the values mean together is worked out
-//! in [`settings`](crate::settings).
+//! before file, file before default. Every mistake is reported with its place and with what would
+//! be right; nothing wrong is ever replaced by a default. What the values mean together is worked
+//! out in [`settings`](crate::settings).
 
 pub(crate) mod keys;
 pub(crate) mod print;
