@@ -250,6 +250,7 @@ impl Running {
                     tracker,
                     settings,
                     handover: sender.clone(),
+                    waits: Arc::clone(&self.settings.waits),
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;

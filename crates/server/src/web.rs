@@ -176,8 +176,8 @@ impl Web {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.idle_timeout)
-            .keep_alive(self.settings.keep_alive)
+            .header_read_timeout(self.settings.waits.idle_timeout())
+            .keep_alive(self.tracker.rules().keep_alive)
             // hyper takes no less.
             .max_buf_size(self.settings.head_bytes_max.max(8192))
             .serve_connection(io, service);

@@ -114,16 +114,16 @@ fn reload_takes_what_it_can_and_tells_what_takes_a_restart() -> Result<(), Strin
         .write("p.toml", "[announce]\nmin_interval = 600\nmax_interval = 600\njitter = 0\n")?;
     let mut tracker = start(&["-c", &file])?;
     let announce = "[announce]\nmin_interval = 900\nmax_interval = 900\njitter = 0\n";
-    folder.write("p.toml", &format!("{announce}[http]\ntimeout = 9\n"))?;
+    folder.write("p.toml", &format!("{announce}[http]\nhead_bytes_max = 4096\n"))?;
     tracker.process().signal(Signal::Hangup)?;
     tracker.log_line("announce.max_interval is now \"15m\"")?;
-    tracker.log_line("http.timeout has changed: that takes a restart")?;
+    tracker.log_line("http.head_bytes_max has changed: that takes a restart")?;
     tracker.log_line("configuration reloaded")?;
     assert!(tracker.get(ANNOUNCE)?.text().contains("8:intervali900e"));
     // What takes a restart is told each time, what was taken is not.
     tracker.process().signal(Signal::Hangup)?;
     let line = tracker.log_line("has changed")?;
-    assert!(line.contains("http.timeout"), "{line}");
+    assert!(line.contains("http.head_bytes_max"), "{line}");
     Ok(())
 }
 

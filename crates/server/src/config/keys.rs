@@ -248,11 +248,11 @@ config! {
     /// HTTP (BEP 3, 7, 23, 48).
     http: Http {
         /// Whether a connection may serve more than one request.
-        [Restart] keep_alive: bool = true;
+        [Reload] keep_alive: bool = true;
         /// How long a client may take to send a request, or to take in a reply.
-        [Restart] timeout: Seconds<1, 600> = Seconds(3);
+        [Reload] timeout: Seconds<1, 600> = Seconds(3);
         /// How long a connection may stay open between two requests.
-        [Restart] idle_timeout: Seconds<1, 3600> = Seconds(15);
+        [Reload] idle_timeout: Seconds<1, 3600> = Seconds(15);
         /// Most connections at once. One more is closed.
         [Restart] connections_max: Whole<1, 1_000_000> = Whole(20_000);
         /// Most connections at once that ask for pages. One more is told to come back later.

@@ -1,5 +1,7 @@
 //! Settings: changed while the tracker runs, kept over a restart, all or none.
 
+use std::time::{Duration, Instant};
+
 use peerage_testkit::Signal;
 use serde_json::json;
 
@@ -94,5 +96,24 @@ fn every_setting_is_shown_but_no_secret() -> Result<(), String> {
     let headers = [("Authorization", authorization.as_str())];
     let shown = crate::client::ask(&with_key, "GET", "/settings", &headers, "")?.text();
     assert!(shown.contains("udp.connection_key") && !shown.contains(key), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn connections_are_kept_open_and_waited_for_as_the_change_says() -> Result<(), String> {
+    let tracker = Tracker::start(&[])?;
+    let path = "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa";
+    let mut connection = tracker.server.connect()?;
+    assert_eq!(connection.get(path)?.header("connection"), None);
+    tracker.json("PATCH", "/settings", r#"{"http.keep_alive": false}"#, 200);
+    assert_eq!(connection.get(path)?.header("connection"), Some("close"));
+    let patch = r#"{"http.keep_alive": null, "http.idle_timeout": 1}"#;
+    tracker.json("PATCH", "/settings", patch, 200);
+    let mut connection = tracker.server.connect()?;
+    assert_eq!(connection.get(path)?.header("connection"), None);
+    // It would be 15 s, had nothing been changed.
+    let begun = Instant::now();
+    assert_eq!(connection.rest()?, b"");
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     Ok(())
 }
