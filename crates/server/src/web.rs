@@ -5,6 +5,7 @@
 //! An announce on such a connection is still answered, by an endpoint that belongs to this thread.
 //! A panic in a page ends its connection alone; it is no worker's.
 
+mod assets;
 mod history;
 mod pages;
 mod prefixed;

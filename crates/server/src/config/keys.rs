@@ -278,8 +278,8 @@ config! {
     pages: Pages {
         /// The charset that the pages are declared with.
         [Restart] charset: String = "utf-8".into();
-        /// The locale by which the pages write numbers. There is no page with numbers yet: it has
-        /// no effect.
+        /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
+        /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
