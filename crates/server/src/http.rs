@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) head_bytes_max: usize,
     /// Which connections begin with a PROXY header.
     pub(crate) proxied: Proxied,
+    /// Whether there is a site whose requests are not ours, see [`Answering::site`].
+    pub(crate) site: bool,
 }
 
 /// Which connections begin with a PROXY header, of either version.
@@ -79,7 +81,8 @@ impl Proxied {
 pub(crate) struct Handover {
     /// The connection; it does not block.
     pub(crate) stream: TcpStream,
-    /// What was read from it and not answered: at least one whole head.
+    /// What was read from it and not answered: at least one whole head, but for a site's request,
+    /// whose end may be to come.
     pub(crate) read: Vec<u8>,
     /// The other end, or whom a PROXY header named; canonical.
     pub(crate) source: SocketAddr,
@@ -95,6 +98,8 @@ pub(crate) struct Answering {
     pub(crate) settings: Arc<http::Settings>,
     /// Takes what is neither. Where it is full the client is told 503.
     pub(crate) handover: Sender<Handover>,
+    /// Takes what a Gazelle site asks, from the first bytes by which it is known.
+    pub(crate) site: Option<Sender<Handover>>,
 }
 
 /// The listeners of one worker.

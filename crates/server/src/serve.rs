@@ -230,6 +230,7 @@ impl Running {
                     tracker,
                     settings,
                     handover: sender.clone(),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;

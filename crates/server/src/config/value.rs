@@ -400,8 +400,8 @@ pub(crate) struct SecretUrl(pub(crate) String);
 impl Value for SecretUrl {
     fn right() -> String {
         "a URL such as \"sqlite:///var/lib/peerage/peerage.sqlite\", \
-         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" for \
-         none"
+         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" \
+         for none"
             .into()
     }
 
