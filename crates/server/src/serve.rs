@@ -31,7 +31,7 @@ use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{log, secrets};
+use crate::{collector, log, secrets};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -240,6 +240,13 @@ impl Running {
             let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
         }
+        self.spawn_beside(threads, clock, stop)
+    }
+
+    /// Starts what runs beside the announces.
+    fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        let (source, stopped) = (Arc::clone(&self.source), stop.clone());
+        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));

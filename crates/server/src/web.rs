@@ -5,6 +5,7 @@
 //! An announce on such a connection is still answered, by an endpoint that belongs to this thread.
 //! A panic in a page ends its connection alone; it is no worker's.
 
+mod history;
 mod pages;
 mod prefixed;
 mod replay;
@@ -114,7 +115,8 @@ impl Web {
         Self {
             clock,
             counts: Arc::clone(&source.web),
-            router: pages::router(Arc::clone(source), &settings, udp_port),
+            router: pages::router(Arc::clone(source), &settings, udp_port)
+                .merge(history::router(Arc::clone(source))),
             settings,
             tracker,
             answers,

@@ -36,7 +36,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
 }
 
 /// A body of a type, as of now.
-fn fresh(content_type: &str, body: String) -> Response {
+pub(super) fn fresh(content_type: &str, body: String) -> Response {
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
     (headers, body).into_response()
 }
