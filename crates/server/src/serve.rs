@@ -251,6 +251,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;

@@ -317,6 +317,7 @@ fn http_settings(config: &Config) -> http::Settings {
             true => http::Proxied::From(values.trusted_proxies.0.clone()),
             false => http::Proxied::Nobody,
         },
+        site: false,
     }
 }
 
