@@ -1,6 +1,8 @@
-//! The thread that looks at what the workers count: once a second for rates and history.
+//! The thread that looks at what the workers do: at announces they have picked out four times a
+//! second, and at what they count once a second.
 //!
-//! Workers never wait for it: it reads counters of theirs.
+//! Workers never wait for it: it reads counters and rings of theirs, and what finds no room in a
+//! ring is not picked.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,18 +16,25 @@ const TICK: Duration = Duration::from_millis(250);
 /// Ticks in a second.
 const TICKS_A_SECOND: u32 = 4;
 
+/// Announces each worker is to pick in a tick.
+const SAMPLES_WANTED: u32 = 25;
+
 /// Goes on until it is asked to stop.
 pub(crate) fn run(source: &Source, stop: &Stop) {
     let mut next = Instant::now();
     let mut ticks = 0_u32;
+    let mut samples = Vec::new();
     while !stop.is_requested() {
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             source.observe();
         }
+        samples.clear();
+        source.tracker.drain_samples(SAMPLES_WANTED, |sample| samples.push(sample));
+        source.count_clients(&samples);
         // By the clock, so that what a tick itself takes does not add up; a tick that is late by
         // more than one is not made up for.
         next = (next + TICK).max(Instant::now());
-        thread::sleep(next - Instant::now().min(next));
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }

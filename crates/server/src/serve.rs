@@ -131,6 +131,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
             udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
             http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
         },
+        &settings.pages,
     ));
     source.set_lists(&lists);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());

@@ -87,6 +87,8 @@ pub(crate) struct Pages {
     pub(crate) keep_alive: bool,
     /// Most bytes of a request's head.
     pub(crate) head_bytes_max: usize,
+    /// Whether the largest swarms are told.
+    pub(crate) largest_swarms: bool,
 }
 
 /// What is logged.
@@ -343,6 +345,7 @@ fn pages(config: &Config) -> Result<Pages, ConfigError> {
         idle_timeout: Duration::from_secs(values.http.idle_timeout.0),
         keep_alive: values.http.keep_alive,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
+        largest_swarms: values.pages.largest_swarms,
     })
 }
 

@@ -272,6 +272,8 @@ config! {
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
+        /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
+        [Restart] largest_swarms: bool = false;
     }
     /// What is logged, to stderr.
     log: Log {
