@@ -10,12 +10,15 @@ mod cli;
 mod clock;
 mod collector;
 mod config;
+mod gazelle;
 mod history;
 mod http;
 mod latency;
 mod listen;
 mod lists;
 mod load;
+#[expect(dead_code, reason = "the map's feed asks it")]
+mod locations;
 mod log;
 mod maintenance;
 mod metrics;

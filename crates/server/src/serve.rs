@@ -78,7 +78,8 @@ pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Fai
 
 /// The configuration with the lists it names: what `check-config` checks.
 pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
-    let (_, settings) = configuration(sources)?;
+    let (config, settings) = configuration(sources)?;
+    config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
@@ -90,6 +91,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
+    config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
     let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
     let user = settings.process.user.as_deref().map(privileges::user).transpose();
@@ -102,7 +104,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
         .map_err(|error| start(&error))?;
-    if let Some(file) = &mut sources.file {
+    for file in [&mut sources.file, &mut sources.ocelot_conf].into_iter().flatten() {
         warn_if_lost(&paths, file);
         *file = paths.resolve(file);
     }
