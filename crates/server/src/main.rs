@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod collector;
 mod config;
+mod feed;
 mod gazelle;
 mod history;
 mod http;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{Config, ConfigError, Sources};
 use crate::http::Answering;
@@ -31,7 +32,7 @@ use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{collector, log, secrets};
+use crate::{log, secrets};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -246,7 +247,8 @@ impl Running {
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
-        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
+        let mut collector = Collector::new(source, secrets::random_seed()?);
+        threads.spawn("collector".into(), move || collector.run(&stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));

@@ -89,6 +89,8 @@ pub(crate) struct Pages {
     pub(crate) head_bytes_max: usize,
     /// Whether the largest swarms are told.
     pub(crate) largest_swarms: bool,
+    /// Most viewers of the map at once.
+    pub(crate) viewers_max: usize,
 }
 
 /// What is logged.
@@ -346,6 +348,7 @@ fn pages(config: &Config) -> Result<Pages, ConfigError> {
         keep_alive: values.http.keep_alive,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
         largest_swarms: values.pages.largest_swarms,
+        viewers_max: values.pages.viewers_max.to(),
     })
 }
 

@@ -22,12 +22,13 @@ use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally,
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::lists::Lists;
 use crate::load::Probe;
 use crate::settings::Pages;
-use crate::web;
+use crate::{locations, web};
 pub(crate) use clients::ClientStats;
 use clients::Clients;
 use largest::Largest;
@@ -45,6 +46,10 @@ pub(crate) struct Source {
     pub(crate) tracker: Arc<Tracker>,
     /// Of the pages.
     pub(crate) web: Arc<web::Counts>,
+    /// Where addresses are.
+    pub(crate) locations: locations::Shared,
+    /// Of the map.
+    pub(crate) feed: Feed,
     clock: Clock,
     started: Now,
     failed: u64,
@@ -109,6 +114,8 @@ pub(crate) struct Stats {
     pub(crate) clients: Vec<ClientStats>,
     /// The largest swarms, the largest first; null where the operator does not allow it.
     pub(crate) largest: Option<Vec<SwarmStats>>,
+    /// Of the map.
+    pub(crate) map: MapStats,
     /// Since the start.
     #[serde(skip)]
     pub(crate) latencies: ByProtocol<Latencies>,
@@ -231,6 +238,8 @@ impl Source {
         Self {
             tracker,
             web: Arc::default(),
+            locations: locations::Shared::default(),
+            feed: Feed::default(),
             clock,
             started: clock.now(),
             failed,
@@ -358,6 +367,7 @@ impl Source {
             rates: recent.rates(),
             latency: recent.latency(&latencies),
             clients: lock(&self.clients).top(now),
+            map: self.feed.stats(),
             largest: self.largest.as_ref().map(|largest| lock(largest).found()),
             latencies,
         }
