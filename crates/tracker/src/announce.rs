@@ -7,13 +7,14 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use peerage_proto::{Event, InfoHash, PeerId};
+use peerage_proto::{Event, Family, InfoHash, PeerId};
 use peerage_swarm::{
     self as swarm, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
 };
 
 use crate::lock::{Mutex, lock};
-use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally, Why};
+use crate::samples::Picker;
+use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +112,7 @@ pub struct Worker {
     /// As of the last [`Tracker::refresh`].
     pub rules: Arc<Rules>,
     rules_version: u64,
+    picker: Picker,
     /// The peers of the announce being answered.
     pub peers: Peers,
 }
@@ -138,7 +140,8 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
-        Worker { rng, counters, rules, rules_version, peers: Peers::default() }
+        let picker = Picker::new();
+        Worker { rng, counters, rules, rules_version, picker, peers: Peers::default() }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -149,6 +152,7 @@ impl Tracker {
             worker.rules_version = version;
             worker.rules = self.rules();
         }
+        worker.picker.follow(&worker.counters.samples);
     }
 
     /// The swarms.
@@ -225,6 +229,14 @@ impl Tracker {
         let mut tally = Tally::default();
         lock(&self.counters).iter().for_each(|counters| tally.add(counters));
         tally
+    }
+
+    /// Takes the samples out that the workers have picked since the last time, and asks for about
+    /// `wanted` of each worker until the next. By one thread alone, a few times a second.
+    pub fn drain_samples(&self, wanted: u32, mut visit: impl FnMut(Sample)) {
+        for counters in lock(&self.counters).iter() {
+            counters.samples.drain(counters.announces(), wanted, &mut visit);
+        }
     }
 
     /// Announces, leaving the peers to hand out in `worker.peers`.
@@ -304,6 +316,15 @@ impl Tracker {
         } else {
             Counts::default()
         }
+    }
+}
+
+impl Worker {
+    /// Counts an announce that could be read, whether or not it is then refused, and may pick it
+    /// for a sample.
+    pub(crate) fn count_announce(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
+        self.counters.request(protocol, Family::of(address), Kind::Announce);
+        self.picker.see(&self.counters.samples, protocol, address, peer_id);
     }
 }
 
