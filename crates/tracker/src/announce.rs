@@ -13,6 +13,7 @@ use peerage_swarm::{
 };
 
 use crate::lock::{Mutex, lock};
+use crate::private::Private;
 use crate::samples::Picker;
 use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
@@ -93,6 +94,8 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Members alone are answered where it is there.
+    private: Option<Private>,
 }
 
 /// The peer timeout that is wanted.
@@ -130,7 +133,18 @@ impl Tracker {
             interval_secs: AtomicU32::new(breath.current_secs()),
             breath: Mutex::new(breath),
             counters: Mutex::default(),
+            private: None,
         }
+    }
+
+    /// The same tracker for members alone: private mode.
+    pub fn with_members(self, private: Private) -> Self {
+        Self { private: Some(private), ..self }
+    }
+
+    /// Members and torrents, in private mode.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
     }
 
     /// What a new worker needs. Its counters stay with the tracker after the worker has ended.
