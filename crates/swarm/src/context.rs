@@ -2,6 +2,7 @@
 
 use core::hash::Hasher;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use peerage_proto::InfoHash;
 
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) swarms: AtomicU64,
     /// Of all shards together.
     pub(crate) peers: AtomicU64,
+    /// How much longer peers learnt from other nodes are kept.
+    pub(crate) elsewhere_grace: Duration,
     /// `None` where there is no bound.
     pub(crate) addresses: Option<Addresses>,
 }
@@ -32,7 +35,7 @@ pub(crate) struct Context<'a> {
 
 impl Shared {
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
-        let fresh = Freshness::new(now, self.limits.peer_timeout);
+        let fresh = Freshness::new(now, self.limits.peer_timeout, self.elsewhere_grace);
         Context { shared: self, key: self.key, now, fresh }
     }
 

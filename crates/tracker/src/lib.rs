@@ -20,6 +20,7 @@ mod prefix;
 pub mod private;
 mod refusal;
 mod rules;
+pub mod share;
 pub mod udp;
 
 pub use access::{AccessList, ListError};
@@ -31,3 +32,4 @@ pub use peerage_swarm::{Limits, Now, PeerIds, Rng};
 pub use prefix::{Prefix, PrefixError};
 pub use refusal::Refusal;
 pub use rules::Rules;
+pub use share::Share;
