@@ -8,11 +8,10 @@ mod load;
 mod search;
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use peerage_locations::{Attribution, Locations, Place};
+use peerage_locations::{Attribution, Locations};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -89,16 +88,8 @@ impl From<Attribution> for Credit {
 impl Shared {
     /// Those in force, to be asked for many addresses; they stay as they are while they are held.
     /// To be taken once for a batch and dropped after it, as new ones may come.
-    #[cfg_attr(not(test), allow(dead_code, reason = "asked by the map's feed"))]
     pub(crate) fn now(&self) -> Option<Arc<Locations>> {
         self.lock().as_ref().map(|loaded| Arc::clone(&loaded.locations))
-    }
-
-    /// Where `address` is, to a tenth of a degree. Costs a lock and a search: for many addresses
-    /// [`Shared::now`] is meant.
-    #[cfg_attr(not(test), allow(dead_code, reason = "asked by the map's feed"))]
-    pub(crate) fn find(&self, address: IpAddr) -> Option<Place> {
-        self.now()?.find(address)
     }
 
     /// Whether there are any. There are none before the first file is read, without a file, and

@@ -184,7 +184,6 @@ fn tell(path: &Path, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peerage_locations::Place;
     use peerage_testkit::Folder;
     use peerage_testkit::places::Places;
 
@@ -209,8 +208,9 @@ mod tests {
 
     #[track_caller]
     fn check(shared: &Shared, places: Places) {
+        let locations = shared.now().expect("locations in force");
         for network in places.networks() {
-            let found = shared.find(network.first).map(|place: Place| place.country);
+            let found = locations.find(network.first).map(|place| place.country);
             assert_eq!(found, network.city.map(|city| city.country), "{}", network.first);
         }
     }
