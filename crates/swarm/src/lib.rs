@@ -15,6 +15,7 @@ mod big;
 mod context;
 mod crowd;
 mod draw;
+mod elsewhere;
 mod entry;
 mod few;
 mod index;
@@ -24,6 +25,7 @@ mod prefetch;
 mod rng;
 mod shard;
 mod slot;
+mod snapshot;
 mod swarms;
 mod sweep;
 mod table;
@@ -31,7 +33,9 @@ mod types;
 
 pub use now::Now;
 pub use rng::Rng;
+pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,
+    Announce, Change, Counts, Effect, Elsewhere, Expired, Hearsay, Learnt, Limits, News, PeerIds,
+    Peers, Role, Stored, SwarmKey, Totals, Walked, Want,
 };
