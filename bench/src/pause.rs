@@ -1,4 +1,5 @@
-//! `bench pause`: how long the store itself makes an announce wait, while peers expire.
+//! `bench pause`: how long the store itself makes an announce wait, while peers expire and while it
+//! is written to a snapshot.
 //!
 //! In one process and without sockets: over loopback the scheduler's own pauses are longer than
 //! what is looked for. One thread has batches of announces answered by the UDP endpoint, another
@@ -7,11 +8,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use peerage_proto::InfoHash;
+use peerage_swarm::Swarms;
 use peerage_tracker::udp::{Datagram, Endpoint, Replies};
 use peerage_tracker::{ConnectionKey, Connections, Limits, Now, PeerIds, Rng, Rules, Tracker};
 
@@ -42,12 +44,23 @@ struct Store {
     population: Population,
 }
 
+/// What goes on beside the announces.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    /// The clock runs at this many times the real time, and the store is gone through.
+    Expiry(u64),
+    /// One snapshot after the other is written, to memory.
+    Snapshots,
+}
+
 /// What one run has seen.
 struct Seen {
     batches: Latencies,
     longest: Duration,
     announces: u64,
-    expired: u64,
+    /// Peers that expired, or bytes that were written.
+    touched: u64,
 }
 
 /// Runs the benchmark.
@@ -72,21 +85,29 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut table = Table::new(&[
         "while",
         "announces/s",
-        "expired",
+        "peers expired, or bytes written",
         "p50 us",
         "p99 us",
         "p99.9 us",
         "p99.99 us",
         "longest us",
     ]);
-    for (name, speed) in [("nothing expires", 0), ("all peers expire", 1)] {
-        // The clock passes the timeout within the run.
-        let speed = speed * (TIMEOUT.as_secs() * 11 / 10).div_ceil(duration.as_secs().max(1));
-        let seen = store.measure(duration, speed, options.server_core())?;
+    // The clock passes the timeout within the run.
+    let speed = (TIMEOUT.as_secs() * 11 / 10).div_ceil(duration.as_secs().max(1));
+    let runs = [
+        ("nothing else happens", Beside::Nothing),
+        ("snapshots are written", Beside::Snapshots),
+        ("all peers expire", Beside::Expiry(speed)),
+    ];
+    for (name, beside) in runs {
+        if let Beside::Expiry(_) = beside {
+            report.line(&store.restored());
+        }
+        let seen = store.measure(duration, beside, options.server_core())?;
         table.row(vec![
             name.to_owned(),
             thousands(seen.announces as f64 / duration.as_secs_f64()),
-            thousands(seen.expired as f64),
+            thousands(seen.touched as f64),
             format!("{:.0}", seen.batches.percentile_micros(50.0)),
             format!("{:.0}", seen.batches.percentile_micros(99.0)),
             format!("{:.0}", seen.batches.percentile_micros(99.9)),
@@ -98,16 +119,19 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     report.save()
 }
 
+fn limits() -> Limits {
+    Limits {
+        peer_timeout: TIMEOUT,
+        peers_per_swarm_max: Limits::PEERS_PER_SWARM_MAX,
+        ..Limits::default()
+    }
+}
+
 impl Store {
     /// A store with all peers, last seen at times spread over one timeout.
     fn filled(population: Population) -> Self {
-        let limits = Limits {
-            peer_timeout: TIMEOUT,
-            peers_per_swarm_max: Limits::PEERS_PER_SWARM_MAX,
-            ..Limits::default()
-        };
         let rules = Rules { peers_per_response_max: 50, ..Rules::default() };
-        let tracker = Arc::new(Tracker::new([7; 16], limits, PeerIds::Dropped, rules));
+        let tracker = Arc::new(Tracker::new([7; 16], limits(), PeerIds::Dropped, rules));
         let key = ConnectionKey([9; 16]);
         let connections = Connections::new(key, Connections::LIFETIME_MAX);
         let store = Self { tracker, connections, population };
@@ -124,24 +148,69 @@ impl Store {
         store
     }
 
-    /// Announces for `duration` while the store is gone through at `speed` times the real time; 0
-    /// leaves it alone. The expiry runs on `core`.
-    fn measure(&self, duration: Duration, speed: u64, core: usize) -> Result<Seen, String> {
-        let (stop, expired) = (AtomicBool::new(false), AtomicU64::new(0));
+    /// Writes the store and reads it back into another, and tells what that took.
+    fn restored(&self) -> String {
+        let mut parts = Vec::new();
+        let now = START + TIMEOUT;
+        let begun = Instant::now();
+        for part in 0..Swarms::SNAPSHOT_PARTS {
+            let mut bytes = Vec::new();
+            self.tracker.swarms().save(part, &mut bytes, || {});
+            parts.push(bytes);
+        }
+        let (saved, begun) = (begun.elapsed(), Instant::now());
+        let swarms = Swarms::new([8; 16], limits(), PeerIds::Dropped);
+        let mut peers = 0;
+        for part in &parts {
+            peers += swarms.restore(now, now, part).map_or(0, |restored| restored.peers);
+        }
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        format!(
+            "- a snapshot without pauses: {:.2} s to write {} bytes, {:.2} s to read {} peers back",
+            saved.as_secs_f64(),
+            thousands(bytes as f64),
+            begun.elapsed().as_secs_f64(),
+            thousands(peers as f64),
+        )
+    }
+
+    /// What goes on beside the announces, until `stop`. Tells how much it has done.
+    fn run_beside(&self, beside: Beside, now: impl Fn() -> Now, stop: &AtomicBool) -> u64 {
+        let swarms = self.tracker.swarms();
+        let mut touched = 0;
+        let mut part = 0;
+        let mut bytes = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            match beside {
+                Beside::Nothing => return 0,
+                Beside::Expiry(speed) => {
+                    touched += swarms.expire(now(), PARTS, || thread::sleep(PAUSE)).peers;
+                    // As often in the invented time as the server does it in the real one.
+                    let speed = u32::try_from(speed).unwrap_or(u32::MAX).max(1);
+                    thread::sleep(Duration::from_millis(100) / speed);
+                }
+                Beside::Snapshots => {
+                    bytes.clear();
+                    swarms.save(part, &mut bytes, || thread::sleep(PAUSE));
+                    touched += bytes.len() as u64;
+                    part = (part + 1) % Swarms::SNAPSHOT_PARTS;
+                }
+            }
+        }
+        touched
+    }
+
+    /// Announces for `duration`. What goes on beside runs on `core`.
+    fn measure(&self, duration: Duration, beside: Beside, core: usize) -> Result<Seen, String> {
+        let stop = AtomicBool::new(false);
         let begun = Instant::now();
         let full = START + TIMEOUT;
+        let speed = if let Beside::Expiry(speed) = beside { speed } else { 0 };
         let now = || full + Duration::from_millis(begun.elapsed().as_millis() as u64 * speed);
         thread::scope(|scope| {
-            let expiry = scope.spawn(|| -> std::io::Result<()> {
+            let other = scope.spawn(|| {
                 socket::pin(core)?;
-                // As often in the invented time as the server does it in the real one.
-                let pause = Duration::from_millis(100) / u32::try_from(speed.max(1)).unwrap_or(1);
-                while speed != 0 && !stop.load(Ordering::Relaxed) {
-                    let gone = self.tracker.swarms().expire(now(), PARTS, || thread::sleep(PAUSE));
-                    expired.fetch_add(gone.peers, Ordering::Relaxed);
-                    thread::sleep(pause);
-                }
-                Ok(())
+                Ok::<_, std::io::Error>(self.run_beside(beside, now, &stop))
             });
             let mut client = Client::new(self);
             let mut rng = Rng::from_seed(1);
@@ -149,7 +218,7 @@ impl Store {
                 batches: Latencies::new(),
                 longest: Duration::ZERO,
                 announces: 0,
-                expired: 0,
+                touched: 0,
             };
             while begun.elapsed() < duration {
                 let took = client.announce(now(), || rng.below(self.population.peers));
@@ -158,9 +227,8 @@ impl Store {
                 seen.announces += BATCH as u64;
             }
             stop.store(true, Ordering::Relaxed);
-            let ended = expiry.join().map_err(|_| "the expiry panicked".to_owned())?;
-            ended.map_err(|error| format!("cannot choose a core: {error}"))?;
-            seen.expired = expired.load(Ordering::Relaxed);
+            let ended = other.join().map_err(|_| "what ran beside panicked".to_owned())?;
+            seen.touched = ended.map_err(|error| format!("cannot choose a core: {error}"))?;
             Ok(seen)
         })
     }

@@ -8,9 +8,12 @@
 
 pub mod bencode;
 mod compact;
+mod daemon;
 mod folder;
 pub mod http;
+mod mariadb;
 mod ports;
+mod postgres;
 mod process;
 mod run;
 mod server;
@@ -19,7 +22,9 @@ mod wait;
 
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
+pub use mariadb::{MariaDb, SqlMode};
 pub use ports::free_port;
+pub use postgres::Postgres;
 pub use process::{Process, Signal};
 pub use run::{Ended, run};
 pub use server::{Counts, Server};

@@ -74,6 +74,7 @@ const FLAGS: &[Flag] = &[
     long("--nofile", "process.nofile", Sets::Value("N")),
     long("--core", "process.core", Sets::Value("BYTES")),
     flag('f', "--failed", "process.failed", Sets::Value("N")),
+    long("--private", "private.enabled", Sets::This("true")),
     long("--data-dir", "process.data_dir", Sets::Value("DIR")),
     long("--chroot", "process.chroot", Sets::Value("DIR")),
     long("--user", "process.user", Sets::Value("NAME")),
@@ -93,6 +94,7 @@ pub(crate) fn parse() -> (Command, Sources) {
     };
     let sources = Sources {
         file: matches.get_one::<PathBuf>("config").cloned(),
+        ocelot_conf: matches.get_one::<PathBuf>("ocelot-conf").cloned(),
         flags: FLAGS.iter().filter_map(|flag| given(flag, matches)).collect(),
         environment: std::env::vars_os().collect(),
     };
@@ -128,6 +130,12 @@ fn command() -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .global(true)
         .help("The configuration file (TOML)");
+    let ocelot_conf = Arg::new("ocelot-conf")
+        .long("ocelot-conf")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help("An ocelot.conf, for what the configuration file does not say");
     clap::Command::new("peerage")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A BitTorrent tracker: one program, one set of swarms, every way in")
@@ -135,7 +143,7 @@ fn command() -> clap::Command {
             "Without a command it serves. Exit codes: 0 after a clean stop, 1 when it cannot \
              start, 2 when the configuration is wrong.",
         )
-        .arg(config)
+        .args([config, ocelot_conf])
         .args(FLAGS.iter().map(arg))
         .subcommand(clap::Command::new("serve").about("Run the tracker"))
         .subcommand(

@@ -20,6 +20,8 @@ use toml::de::DeTable;
 use keys::{Key, SECTIONS, Values};
 use value::Raw;
 
+use crate::gazelle::ocelot_conf::{self, Setting};
+
 /// What the names of our variables in the environment begin with.
 pub(crate) const VARIABLE_PREFIX: &str = "PEERAGE__";
 
@@ -31,6 +33,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Sources {
     /// The file, if one is named.
     pub(crate) file: Option<PathBuf>,
+    /// An `ocelot.conf`, if one is named.
+    pub(crate) ocelot_conf: Option<PathBuf>,
     /// Of each flag given: the flag, the key it sets, and the value.
     pub(crate) flags: Vec<(&'static str, &'static str, String)>,
     /// All of the environment.
@@ -42,6 +46,8 @@ pub(crate) struct Sources {
 pub(crate) struct Config {
     /// The values.
     pub(crate) values: Values,
+    /// What the operator should know and is no mistake, one line each.
+    pub(crate) notes: Vec<String>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -50,7 +56,7 @@ pub(crate) struct Config {
 pub(crate) enum Origin {
     /// The table of settings.
     Default,
-    /// A line of the file, counted from 1.
+    /// A line of a file, counted from 1; 0 for what an `ocelot.conf` means by leaving it out.
     File(PathBuf, usize),
     /// A flag, with its dashes.
     Flag(&'static str),
@@ -76,6 +82,9 @@ impl Config {
     pub(crate) fn load(sources: &Sources) -> Result<Self, Vec<ConfigError>> {
         let mut config = Self::default();
         let mut errors = Vec::new();
+        if let Some(path) = &sources.ocelot_conf {
+            config.take_ocelot_conf(path, &mut errors);
+        }
         if let Some(path) = &sources.file {
             match read_file(path) {
                 Ok(text) => config.take_file(path, &text, &mut errors),
@@ -107,6 +116,20 @@ impl Config {
         self.origins.contains_key(name)
     }
 
+    /// The lowest of all sources but the defaults.
+    fn take_ocelot_conf(&mut self, path: &Path, errors: &mut Vec<ConfigError>) {
+        let meaning = match ocelot_conf::read(path) {
+            Ok(meaning) => meaning,
+            Err(error) => return errors.push(ConfigError::Unreadable(path.into(), error)),
+        };
+        for Setting { key: name, text, line } in meaning.settings {
+            let key = key(name).expect("its keys are of the table, as a test holds");
+            self.take(key, Origin::File(path.into(), line), &Raw::Text(&text), &text, errors);
+        }
+        self.notes = meaning.notes;
+        self.notes.iter_mut().for_each(|note| *note = format!("{}: {note}", path.display()));
+    }
+
     fn take_file(&mut self, path: &Path, text: &str, errors: &mut Vec<ConfigError>) {
         let place = |at: usize| {
             let before = text.as_bytes().iter().take(at);
@@ -123,6 +146,11 @@ impl Config {
         };
         for (section, entries) in &table {
             let section_name = section.get_ref().as_ref();
+            if section_name == "mode" {
+                let origin = place(section.span().start);
+                self.take_mode(origin, entries.get_ref().as_str().unwrap_or_default(), errors);
+                continue;
+            }
             let Some(entries) = entries.get_ref().as_table() else {
                 let place = place(section.span().start);
                 errors.push(ConfigError::unknown(place, section_name.into()));
@@ -147,6 +175,20 @@ impl Config {
         }
     }
 
+    /// `mode`, which stands before all sections: a word for `private.enabled`.
+    fn take_mode(&mut self, origin: Origin, word: &str, errors: &mut Vec<ConfigError>) {
+        let enabled = match word {
+            "open" => "false",
+            "private" => "true",
+            _ => {
+                let right = "one of \"open\", \"private\"".into();
+                return errors.push(ConfigError::Wrong(origin, "mode".into(), word.into(), right));
+            }
+        };
+        let key = key("private.enabled").expect("it is in the table");
+        self.take(key, origin, &Raw::Text(enabled), enabled, errors);
+    }
+
     fn take_environment(
         &mut self,
         environment: &[(OsString, OsString)],
@@ -158,6 +200,10 @@ impl Config {
             let origin = Origin::Environment(variable.clone().into());
             let name = name.to_lowercase().replacen("__", ".", 1);
             let value = value.to_string_lossy();
+            if name == "mode" {
+                self.take_mode(origin, &value, errors);
+                continue;
+            }
             match key(&name) {
                 Some(key) => self.take(key, origin, &Raw::Text(&value), &value, errors),
                 None => errors.push(ConfigError::unknown(origin, name)),
@@ -178,8 +224,7 @@ impl Config {
                 self.origins.insert(key.name, origin);
             }
             None => {
-                let hidden = key.name == "udp.connection_key";
-                let written = if hidden { "(hidden)" } else { written };
+                let written = if is_secret(key) { "(hidden)" } else { written };
                 let (name, right) = (key.name.into(), (key.right)());
                 errors.push(ConfigError::Wrong(origin, name, one_line(written), right));
             }
@@ -190,6 +235,13 @@ impl Config {
 /// The entry of the setting `name`, such as `listen.port`.
 pub(crate) fn key(name: &str) -> Option<&'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys).find(|key| key.name == name)
+}
+
+/// Whether what is written for `key` is not to be shown, not even where it is wrong.
+fn is_secret(key: &Key) -> bool {
+    const SECRETS: [&str; 4] =
+        ["udp.connection_key", "database.url", "gazelle.site_password", "gazelle.report_password"];
+    SECRETS.contains(&key.name)
 }
 
 fn read_file(path: &Path) -> io::Result<String> {
@@ -260,6 +312,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::File(path, 0) => write!(f, "{}", path.display()),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Flag(flag) => f.write_str(flag),
             Self::Environment(variable) => f.write_str(variable),

@@ -8,11 +8,17 @@
 
 mod cli;
 mod clock;
+mod collector;
 mod config;
+mod gazelle;
+mod history;
 mod http;
+mod latency;
 mod listen;
 mod lists;
 mod load;
+#[expect(dead_code, reason = "the map's feed asks it")]
+mod locations;
 mod log;
 mod maintenance;
 mod metrics;
@@ -21,6 +27,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod snapshot;
 mod sockets;
 mod stats;
 mod stop;

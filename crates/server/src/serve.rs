@@ -25,12 +25,13 @@ use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::signals::{self, Signal};
+use crate::snapshot::Snapshot;
 use crate::sockets::{self, Bound};
 use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{log, secrets};
+use crate::{collector, log, secrets};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -63,6 +64,7 @@ struct Running {
     paths: Paths,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
+    snapshot: Option<Snapshot>,
     purge_again: PurgeAgain,
 }
 
@@ -76,7 +78,8 @@ pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Fai
 
 /// The configuration with the lists it names: what `check-config` checks.
 pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
-    let (_, settings) = configuration(sources)?;
+    let (config, settings) = configuration(sources)?;
+    config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
@@ -88,6 +91,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
+    config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
     let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
     let user = settings.process.user.as_deref().map(privileges::user).transpose();
@@ -100,7 +104,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
         .map_err(|error| start(&error))?;
-    if let Some(file) = &mut sources.file {
+    for file in [&mut sources.file, &mut sources.ocelot_conf].into_iter().flatten() {
         warn_if_lost(&paths, file);
         *file = paths.resolve(file);
     }
@@ -113,6 +117,13 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
     let tracker = tracker(&settings, lists.access.clone())?;
+    let data_dir = settings.process.data_dir.as_deref();
+    let snapshot = data_dir.filter(|_| settings.snapshot_interval.is_some());
+    let snapshot = snapshot.map(|folder| Snapshot::new(&paths.resolve(folder), settings.peer_ids));
+    if let Some(snapshot) = &snapshot {
+        snapshot.restore(tracker.swarms(), clock.now());
+        tracker.purge();
+    }
     let source = Arc::new(Source::new(
         Arc::clone(&tracker),
         clock,
@@ -125,8 +136,17 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     ));
     source.set_lists(&lists);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());
-    let running =
-        Running { sources, started: config, latest, settings, paths, tracker, source, purge_again };
+    let running = Running {
+        sources,
+        started: config,
+        latest,
+        settings,
+        paths,
+        tracker,
+        source,
+        snapshot,
+        purge_again,
+    };
     running.run(bound, &connections, clock)
 }
 
@@ -178,6 +198,9 @@ impl Running {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.save(self.tracker.swarms(), clock.now());
+        }
         outcome
     }
 
@@ -215,6 +238,21 @@ impl Running {
             let seed = secrets::random_seed()?;
             let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
+        }
+        self.spawn_beside(threads, clock, stop)
+    }
+
+    /// Starts what runs beside the announces.
+    fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        let (source, stopped) = (Arc::clone(&self.source), stop.clone());
+        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
+        if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
+        {
+            let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));
+            let stop = stop.clone();
+            threads.spawn("snapshot".into(), move || {
+                snapshot.run(tracker.swarms(), interval, clock, &stop);
+            })?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
         let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Whether peer_ids are kept.
     pub(crate) peer_ids: PeerIds,
+    /// How often the swarms are written to a file; `None` for never.
+    pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
     /// For the UDP workers.
@@ -135,6 +137,8 @@ impl Settings {
             limits: limits(config, &rules)?,
             rules,
             peer_ids: if values.swarm.peer_ids { PeerIds::Kept } else { PeerIds::Dropped },
+            snapshot_interval: Some(Duration::from_secs(values.swarm.snapshot_interval.0))
+                .filter(|interval| !interval.is_zero()),
             lists: ListFiles {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),

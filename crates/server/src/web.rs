@@ -6,6 +6,7 @@
 //! A panic in a page ends its connection alone; it is no worker's.
 
 mod assets;
+mod history;
 mod pages;
 mod prefixed;
 mod replay;
@@ -115,7 +116,8 @@ impl Web {
         Self {
             clock,
             counts: Arc::clone(&source.web),
-            router: pages::router(Arc::clone(source), &settings, udp_port),
+            router: pages::router(Arc::clone(source), &settings, udp_port)
+                .merge(history::router(Arc::clone(source))),
             settings,
             tracker,
             answers,

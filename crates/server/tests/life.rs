@@ -184,6 +184,54 @@ fn key_of_the_connection_ids_outlasts_a_restart() -> Result<(), String> {
     Ok(())
 }
 
+const SWARM: [u8; 20] = [b'a'; 20];
+
+#[test]
+fn restart_loses_no_peer() -> Result<(), String> {
+    let folder = Folder::new("life")?;
+    let data_dir = folder.path().to_str().unwrap();
+    let tracker = start(&["--data-dir", data_dir])?;
+    let before = tracker.scrape(SWARM)?;
+    assert!(tracker.get(ANNOUNCE)?.text().contains("8:completei1e"));
+    tracker.stop()?;
+    let file = folder.path().join("swarms.snapshot");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let mut tracker = start(&["--data-dir", data_dir])?;
+    tracker.log_line("1 peers restored")?;
+    assert_eq!((before.seeders, tracker.scrape(SWARM)?.seeders), (0, 1));
+    tracker.stop()?;
+
+    // What a deny list forbids does not come back, and what is damaged does no harm.
+    let list = folder.write("deny.txt", &"61".repeat(20))?;
+    let tracker = start_with(&["--data-dir", data_dir], &[("PEERAGE__ACCESS__DENY", &list)])?;
+    assert_eq!(tracker.stats()?["swarms"], 0);
+    drop(tracker);
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let mut tracker = start(&["--data-dir", data_dir])?;
+    tracker.log_line("is damaged")?;
+    assert!(folder.path().join("swarms.unusable").exists());
+    tracker.stop()
+}
+
+#[test]
+fn killed_tracker_has_what_it_last_wrote() -> Result<(), String> {
+    let folder = Folder::new("life")?;
+    let data_dir = folder.path().to_str().unwrap();
+    let variables = [("PEERAGE__SWARM__SNAPSHOT_INTERVAL", "1s")];
+    let mut tracker = start_with(&["--data-dir", data_dir], &variables)?;
+    tracker.get(ANNOUNCE)?;
+    tracker.log_line("bytes written in")?;
+    // The first may have been begun before the announce.
+    tracker.log_line("bytes written in")?;
+    drop(tracker);
+    let tracker = start_with(&["--data-dir", data_dir], &variables)?;
+    assert_eq!(tracker.scrape(SWARM)?.seeders, 1);
+    tracker.stop()
+}
+
 /// As root, rights are dropped and the tracker runs without them; as anyone else, that they cannot
 /// be dropped is a failure of the start.
 #[test]

@@ -62,7 +62,7 @@ fn metrics_are_what_prometheus_reads() -> Result<(), String> {
     let text = reply.text();
     let mut series = BTreeSet::new();
     let mut metrics = BTreeSet::new();
-    let mut current = String::new();
+    let (mut current, mut is_histogram) = (String::new(), false);
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             current = rest.split(' ').next().unwrap().into();
@@ -71,9 +71,13 @@ fn metrics_are_what_prometheus_reads() -> Result<(), String> {
             let (name, kind) = rest.split_once(' ').unwrap();
             assert_eq!(name, current);
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            is_histogram = kind == "histogram";
         } else {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name == current || name.starts_with(&format!("{current}{{")), "{line}");
+            let rest = name.strip_prefix(&current).unwrap_or("x");
+            let parts: &[&str] = if is_histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+            let part = rest.split('{').next().unwrap();
+            assert!(parts.contains(&part), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
             assert!(series.insert(name), "twice: {line}");
         }

@@ -174,6 +174,12 @@ impl<S: BigSlot> Roles<S> {
         self.leechers.for_each(&mut visit);
     }
 
+    /// Of one part, see [`Big::parts`].
+    pub(crate) fn for_each_in(&self, part: usize, mut visit: impl FnMut(S)) {
+        self.seeders.for_each_in(part, &mut visit);
+        self.leechers.for_each_in(part, &mut visit);
+    }
+
     /// Draws for a peer of `role`: leechers for a seeder, both for a leecher, each kind in the
     /// proportion it has in the swarm.
     pub(crate) fn draw(&self, role: Role, draw: &mut Draw<'_, S>) {

@@ -114,6 +114,13 @@ impl<S: Slot> Crowd<S> {
         }
     }
 
+    /// Of one table; of none where there is no such table.
+    pub(crate) fn for_each_in(&self, table: usize, visit: impl FnMut(S)) {
+        if table < self.tables() {
+            self.table_at(table).iter().for_each(visit);
+        }
+    }
+
     pub(crate) fn cursor(&self, random: Random, draw: &mut Draw<'_, S>) -> CrowdCursor {
         match &self.cut {
             None => {

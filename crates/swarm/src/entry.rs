@@ -66,6 +66,12 @@ impl Entry {
         }
     }
 
+    /// At most 2^30 - 1.
+    pub(crate) fn set_completed(&mut self, completed: u32) {
+        let completed = completed.min(u32::MAX >> FORM_BITS);
+        self.meta = completed << FORM_BITS | self.meta & ((1 << FORM_BITS) - 1);
+    }
+
     pub(crate) fn body(&self) -> Body {
         let body = self.body;
         match self.meta & ((1 << FORM_BITS) - 1) {

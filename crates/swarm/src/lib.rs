@@ -24,6 +24,7 @@ mod prefetch;
 mod rng;
 mod shard;
 mod slot;
+mod snapshot;
 mod swarms;
 mod sweep;
 mod table;
@@ -31,6 +32,7 @@ mod types;
 
 pub use now::Now;
 pub use rng::Rng;
+pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
     Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,

@@ -40,6 +40,11 @@ impl Tick {
         now.0.wrapping_sub(self.0) & ((1 << Self::BITS) - 1)
     }
 
+    /// The instant `steps` steps before.
+    pub(crate) fn before(self, steps: u16) -> Self {
+        Self(self.0.wrapping_sub(steps) & ((1 << Self::BITS) - 1))
+    }
+
     /// `timeout` in steps.
     pub(crate) fn steps(timeout: Duration) -> u16 {
         (timeout.min(Self::TIMEOUT_MAX).as_secs() / Self::STEP_SECS) as u16
@@ -60,6 +65,21 @@ impl State {
         let paused = if paused { Self::PAUSED } else { 0 };
         let finished = if finished { Self::FINISHED } else { 0 };
         Self(seen.0 << 3 | seeder | paused | finished)
+    }
+
+    /// As it stands in a snapshot.
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Any bits are a state.
+    pub(crate) fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// The same, last seen at another time.
+    pub(crate) fn seen_at(self, seen: Tick) -> Self {
+        Self(seen.0 << 3 | self.0 & 7)
     }
 
     pub(crate) fn role(self) -> Role {

@@ -23,8 +23,8 @@ use crate::{
 /// All swarms. Shared by all workers: each call locks one shard at a time, for one swarm's work or
 /// for a bounded slice of upkeep, and never while it waits for anything else.
 pub struct Swarms {
-    shared: Shared,
-    shards: Box<[Place]>,
+    pub(crate) shared: Shared,
+    pub(crate) shards: Box<[Place]>,
     /// Of each shard. Apart from them, so that all hints fit the second-level cache.
     hints: Box<[Hint]>,
     /// Where [`Swarms::expire`] goes on.
@@ -33,13 +33,13 @@ pub struct Swarms {
 
 /// Chosen by the hash's top bits.
 const SHARD_BITS: u32 = 11;
-const SHARDS: usize = 1 << SHARD_BITS;
+pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
 
 /// A shard and its lock.
 #[derive(Default)]
 #[repr(align(64))]
-struct Place {
-    shard: Mutex<Shard>,
+pub(crate) struct Place {
+    pub(crate) shard: Mutex<Shard>,
 }
 
 /// Where the tables of a shard's index stood when its lock was last released: for
@@ -200,7 +200,7 @@ impl Swarms {
         totals
     }
 
-    fn place(&self, hash: u64) -> &Place {
+    pub(crate) fn place(&self, hash: u64) -> &Place {
         &self.shards[shard_of(hash)]
     }
 
@@ -257,7 +257,7 @@ impl Swarms {
         (shard.counts(place), stored)
     }
 
-    fn add_swarm(
+    pub(crate) fn add_swarm(
         &self,
         context: &Context<'_>,
         shard: &mut Shard,
@@ -406,7 +406,12 @@ impl Shard {
     }
 
     /// The hash of a peer; only a large swarm needs it.
-    fn peer_hash<S: PeerSlot>(&self, context: &Context<'_>, place: usize, peer: S) -> Option<u64> {
+    pub(crate) fn peer_hash<S: PeerSlot>(
+        &self,
+        context: &Context<'_>,
+        place: usize,
+        peer: S,
+    ) -> Option<u64> {
         self.big_at(place).map(|_| peer.hash(&context.key))
     }
 }

@@ -12,7 +12,7 @@ use peerage_swarm::{
 };
 
 use crate::lock::{Mutex, lock};
-use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally};
+use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally, Why};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +178,11 @@ impl Tracker {
     pub fn interval_secs(&self) -> (u32, u32) {
         let breath = lock(&self.breath);
         (breath.current_secs(), breath.goal_secs())
+    }
+
+    /// Why the interval is what it is, at a load that is not always known.
+    pub fn interval_why(&self, load: Option<LoadAverages>) -> Why {
+        lock(&self.breath).why(load)
     }
 
     /// The counters of all workers, past and present.

@@ -26,7 +26,7 @@ pub use access::{AccessList, ListError};
 pub use announce::{Announce, Announced, Families, Prepared, Tracker, Warning, Worker};
 pub use connection::{ConnectionKey, Connections};
 pub use counters::{Counter, Counters, Kind, Protocol, Tally};
-pub use interval::{Breath, IntervalLimits, LoadAverages};
+pub use interval::{Breath, IntervalLimits, LoadAverages, Why};
 pub use peerage_swarm::{Limits, Now, PeerIds, Rng};
 pub use prefix::{Prefix, PrefixError};
 pub use refusal::Refusal;

@@ -10,7 +10,8 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
+    Absent, Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Password, Raw, ReportStyle,
+    Schema, Seconds, Secret, SecretUrl, Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -209,6 +210,9 @@ config! {
         [Restart] peer_ids: bool = false;
         /// How long it is remembered how often a swarm was completed, once it has no peers.
         [Restart] completed_kept: Seconds<0, 2_592_000> = Seconds(86_400);
+        /// How often all swarms are written to process.data_dir, from where they are read back at
+        /// the start; also at the stop. Without that folder, or with 0, a restart begins empty.
+        [Restart] snapshot_interval: Seconds<0, 86_400> = Seconds(600);
     }
     /// Which swarms may be. SIGUSR1 reads both lists again.
     access: Access {
@@ -269,6 +273,50 @@ config! {
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
+    }
+    /// A tracker for members alone, with an account of what each moves.
+    private: Private {
+        /// Whether it is one. A key `mode` before the first section, with "private" for its value,
+        /// says the same.
+        [Restart] enabled: bool = false;
+        /// How long a client that asks for a torrent that was deleted is told why.
+        [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);
+    }
+    /// Where the members, torrents and accounts of a private tracker are.
+    database: Database {
+        /// SQLite, MariaDB/MySQL or PostgreSQL. Without one it is `peerage.sqlite` in
+        /// process.data_dir.
+        [Restart] url: SecretUrl = SecretUrl(String::new());
+        /// Whose tables are there: "peerage" for ours, which are made where there are none,
+        /// "gazelle" for those of a site. "auto" is the latter where `[gazelle]` has a password.
+        [Restart] schema: Schema = Schema::Auto;
+        /// How often what was announced is written.
+        [Restart] flush_interval: Seconds<1, 300> = Seconds(3);
+        /// How long the database may be out of reach at the start before the tracker gives up.
+        /// Once it runs it never does.
+        [Restart] start_timeout: Seconds<0, 3600> = Seconds(60);
+        /// How long a stop waits until all is written. What is left then is lost, and said so.
+        [Restart] stop_timeout: Seconds<1, 600> = Seconds(30);
+        /// Whether nothing is written: for a look at a site's tables.
+        [Restart] readonly: bool = false;
+    }
+    /// For a Gazelle site, in the place of Ocelot. On where there is a password.
+    gazelle: Gazelle {
+        /// The site's own passkey, by which it tells of members and torrents. Gazelle has it as
+        /// TRACKER_SECRET.
+        [Restart] site_password: Password = Password(None);
+        /// By which the site asks for figures. Gazelle has it as TRACKER_REPORTKEY.
+        [Restart] report_password: Password = Password(None);
+        /// How reports are written: "json" for sites that descend from Orpheus, as Ocelot 2 does,
+        /// "text" for those that descend from WhatCD, as Ocelot 1.0 does.
+        [Restart] report_style: ReportStyle = ReportStyle::Json;
+        /// Where the site is told of tokens that were used up: its address, `http://` or
+        /// `https://`, and the folder of its `tools.php` if it has one. Empty to tell nobody.
+        [Restart] site_url: String = String::new();
+        /// What it means that an update leaves out `visible`, `can_leech` or `freetorrent`: "keep"
+        /// for nothing; "ocelot" for visible, for the right to download and for neutral, as the
+        /// program of that name has it, so that a site that restores a right unhides its member.
+        [Restart] absent_parameters: Absent = Absent::Keep;
     }
     /// What is logged, to stderr.
     log: Log {

@@ -370,6 +370,53 @@ impl Value for Secret {
     }
 }
 
+/// 32 secret bytes as they stand in a path, or none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Password(pub(crate) Option<[u8; 32]>);
+
+impl Value for Password {
+    fn right() -> String {
+        "32 letters and digits, or \"\" for none".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let bytes = raw.text()?.as_bytes();
+        if bytes.is_empty() {
+            return Some(Self(None));
+        }
+        let fine = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte));
+        bytes.try_into().ok().filter(|_| fine).map(|bytes| Self(Some(bytes)))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_none().then(|| quoted(""))
+    }
+}
+
+/// A URL that may hold a password, so that it is not shown; empty for none.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretUrl(pub(crate) String);
+
+impl Value for SecretUrl {
+    fn right() -> String {
+        "a URL such as \"sqlite:///var/lib/peerage/peerage.sqlite\", \
+         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" for \
+         none"
+            .into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let text = raw.text()?;
+        let schemes = ["sqlite:", "mysql://", "mariadb://", "postgres://", "postgresql://"];
+        let fine = text.is_empty() || schemes.iter().any(|scheme| text.starts_with(scheme));
+        (fine && !text.contains(char::is_control)).then(|| Self(text.into()))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_empty().then(|| quoted(""))
+    }
+}
+
 /// Declares a setting that is one of a few words.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -416,6 +463,38 @@ choice! {
         Time = "time",
         /// Level, text: for a journal that keeps the time itself.
         Plain = "plain",
+    }
+}
+
+choice! {
+    /// Whose tables the database has.
+    Schema {
+        /// Gazelle's, where `[gazelle]` has a password; ours elsewhere.
+        Auto = "auto",
+        /// Those that `peerage` makes and keeps itself.
+        Peerage = "peerage",
+        /// A site's, of either generation.
+        Gazelle = "gazelle",
+    }
+}
+
+choice! {
+    /// How reports are written.
+    ReportStyle {
+        /// As Ocelot 2 does.
+        Json = "json",
+        /// As Ocelot 1.0 does.
+        Text = "text",
+    }
+}
+
+choice! {
+    /// What it means that a site leaves out a parameter.
+    Absent {
+        /// That nothing changes.
+        Keep = "keep",
+        /// What it means to Ocelot.
+        Ocelot = "ocelot",
     }
 }
 

@@ -15,6 +15,7 @@ use peerage_tracker::http::{Endpoint, Handled, Stream};
 use socket2::SockRef;
 
 use super::{Settings, Status};
+use crate::latency::Timer;
 
 /// A worker's buffer to read into: what a connection may have kept, and as much again.
 pub(super) const INPUT_BYTES: usize = 2 * HEAD_BYTES_MAX;
@@ -43,6 +44,8 @@ pub(super) struct Desk<'a> {
     pub(super) input: &'a mut [u8],
     /// Empty but while one connection is served.
     pub(super) output: &'a mut Vec<u8>,
+    /// Which reads are timed until their replies are sent.
+    pub(super) timer: &'a mut Timer,
     pub(super) now: Now,
 }
 
@@ -214,7 +217,12 @@ impl Connection {
             let drained = short && cfg!(unix);
             desk.status.of(self.family).bytes_in.add(read as u64);
             desk.input[..kept].copy_from_slice(&self.unread);
-            match self.answer(desk, kept + read, drained) {
+            let timed = desk.timer.begin().map(|begun| (begun, desk.status.replied()));
+            let next = self.answer(desk, kept + read, drained);
+            if let Some((begun, replied)) = timed {
+                desk.status.latency.add(begun.elapsed(), desk.status.replied() - replied);
+            }
+            match next {
                 Next::Wait if self.is_sending() => return Next::Wait,
                 Next::Wait if drained && self.phase == Phase::Open && !self.read_closed => {
                     return Next::Wait;

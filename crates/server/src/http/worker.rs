@@ -20,6 +20,7 @@ use super::{Answering, Handover, Listeners, Settings, Status};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock::Clock;
+use crate::latency::Timer;
 use crate::stop::{LOOK_EVERY, Stop};
 
 /// Events taken from the kernel at once.
@@ -53,6 +54,7 @@ pub(super) struct Worker {
     clock: Clock,
     input: Box<[u8]>,
     output: Vec<u8>,
+    timer: Timer,
 }
 
 struct Listening {
@@ -93,6 +95,7 @@ impl Worker {
             clock,
             input: vec![0; INPUT_BYTES].into(),
             output: Vec::new(),
+            timer: Timer::new(),
         })
     }
 
@@ -220,11 +223,12 @@ impl Worker {
     }
 
     fn serve(&mut self, number: usize, now: Now) {
-        let Self { slots, answering, settings, status, input, output, .. } = self;
+        let Self { slots, answering, settings, status, input, output, timer, .. } = self;
         let Some(connection) = slots.at(number) else { return };
         let was_sending = connection.is_sending();
         let endpoint = &mut answering.endpoint;
-        let next = connection.serve(&mut Desk { endpoint, settings, status, input, output, now });
+        let mut desk = Desk { endpoint, settings, status, input, output, timer, now };
+        let next = connection.serve(&mut desk);
         output.clear();
         output.shrink_to(OUTPUT_BYTES_KEPT);
         let next = match next {
@@ -251,8 +255,8 @@ impl Worker {
     }
 
     fn desk(&mut self, now: Now) -> Desk<'_> {
-        let Self { answering, settings, status, input, output, .. } = self;
-        Desk { endpoint: &mut answering.endpoint, settings, status, input, output, now }
+        let Self { answering, settings, status, input, output, timer, .. } = self;
+        Desk { endpoint: &mut answering.endpoint, settings, status, input, output, timer, now }
     }
 
     /// Ends what is ours of a connection.

@@ -94,7 +94,7 @@ async fn secured(mut response: Response) -> Response {
 }
 
 /// A body of a type, as of now.
-fn fresh(content_type: &str, body: String) -> Response {
+pub(super) fn fresh(content_type: &str, body: String) -> Response {
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
     (headers, body).into_response()
 }
