@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
+mod changed;
 mod cli;
 mod clock;
 mod collector;
@@ -13,6 +15,7 @@ mod config;
 mod gazelle;
 mod history;
 mod http;
+mod kept;
 mod latency;
 mod listen;
 mod lists;
@@ -32,6 +35,7 @@ mod sockets;
 mod stats;
 mod stop;
 mod threads;
+mod tokens;
 mod udp;
 mod web;
 
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
             .map(|(config, _)| config::print::in_force(&config.values)),
         Command::PrintExample => Ok(config::print::example()),
         Command::PrintManual => Ok(config::print::manual()),
+        Command::Token(command) => serve::configuration(&sources)
+            .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
     };
     match result {
         Ok(text) => {

@@ -13,19 +13,20 @@ mod replay;
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use peerage_proto::http::forwarded_address;
 use peerage_tracker::Tracker;
 use peerage_tracker::http::{Endpoint, Settings as Answers};
 use tokio::net::TcpStream;
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tower_service::Service as _;
 
+use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::http::Handover;
 use crate::settings::Pages;
@@ -110,6 +112,7 @@ impl Web {
         answers: Arc<Answers>,
         seed: u64,
         udp_port: Option<u16>,
+        api: Arc<Api>,
     ) -> Self {
         let tracker = Arc::clone(&source.tracker);
         let endpoint = Endpoint::new(Arc::clone(&tracker), Arc::clone(&answers), seed);
@@ -117,7 +120,8 @@ impl Web {
             clock,
             counts: Arc::clone(&source.web),
             router: pages::router(Arc::clone(source), &settings, udp_port)
-                .merge(history::router(Arc::clone(source))),
+                .merge(history::router(Arc::clone(source)))
+                .nest(api::PREFIX, api::router(api)),
             settings,
             tracker,
             answers,
@@ -173,8 +177,8 @@ impl Web {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.idle_timeout)
-            .keep_alive(self.settings.keep_alive)
+            .header_read_timeout(self.settings.waits.idle_timeout())
+            .keep_alive(self.tracker.rules().keep_alive)
             // hyper takes no less.
             .max_buf_size(self.settings.head_bytes_max.max(8192))
             .serve_connection(io, service);
@@ -182,7 +186,19 @@ impl Web {
         let _ = tokio::time::timeout(CONNECTION_TIME_MAX, watcher.watch(connection)).await;
     }
 
-    async fn answer(&self, source: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    /// Where a request comes from, by the same rule as an announce.
+    fn client(&self, source: IpAddr, request: &Request<Incoming>) -> api::Client {
+        let Some(name) = &self.answers.forwarded_header else {
+            return api::Client(source.to_canonical());
+        };
+        let values = request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
+        let values: Vec<&[u8]> = values.collect();
+        let is_trusted =
+            |address| self.answers.trusted_proxies.iter().any(|prefix| prefix.contains(address));
+        api::Client(forwarded_address(values.into_iter(), source, is_trusted))
+    }
+
+    async fn answer(&self, source: SocketAddr, mut request: Request<Incoming>) -> Response<Body> {
         let head = replay::head(&request);
         let mut reply = Vec::new();
         let handled = {
@@ -193,6 +209,8 @@ impl Web {
             return response;
         }
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let client = self.client(source.ip(), &request);
+        request.extensions_mut().insert(client);
         match self.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

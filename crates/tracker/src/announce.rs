@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 
 use peerage_proto::{Event, InfoHash, PeerId};
 use peerage_swarm::{
@@ -89,7 +90,15 @@ pub struct Tracker {
     rules_version: AtomicU64,
     breath: Mutex<Breath>,
     interval_secs: AtomicU32,
+    timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
+}
+
+/// The peer timeout that is wanted.
+struct Timeout {
+    wanted: Duration,
+    /// Since when it has been shorter than the one in force.
+    shorter_since: Option<Now>,
 }
 
 /// What each worker owns: its random generator, its counters, its copy of the rules, its buffer of
@@ -110,7 +119,9 @@ impl Tracker {
     /// An empty tracker. `key` is secret and random.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds, rules: Rules) -> Self {
         let breath = Breath::new(rules.interval);
+        let timeout = Timeout { wanted: limits.peer_timeout, shorter_since: None };
         Self {
+            timeout: Mutex::new(timeout),
             swarms: Swarms::new(key, limits, peer_ids),
             rules: Mutex::new(Arc::new(rules)),
             rules_version: AtomicU64::new(0),
@@ -172,6 +183,30 @@ impl Tracker {
         let mut breath = lock(&self.breath);
         breath.advance(now, load);
         self.interval_secs.store(breath.current_secs(), Ordering::Relaxed);
+    }
+
+    /// Takes another peer timeout into force. A longer one at once; a shorter one by
+    /// [`Tracker::settle`], when all who were promised the longer one have come back or gone.
+    pub fn set_peer_timeout(&self, wanted: Duration) {
+        let mut timeout = lock(&self.timeout);
+        *timeout = Timeout { wanted, shorter_since: None };
+        if self.swarms.peer_timeout() < wanted {
+            self.swarms.set_peer_timeout(wanted);
+        }
+    }
+
+    /// Takes a shorter peer timeout into force when its time has come; to be called about once a
+    /// second.
+    pub fn settle(&self, now: Now) {
+        let mut timeout = lock(&self.timeout);
+        let current = self.swarms.peer_timeout();
+        if current <= timeout.wanted {
+            return;
+        }
+        let since = *timeout.shorter_since.get_or_insert(now);
+        if current < now.since(since) {
+            self.swarms.set_peer_timeout(timeout.wanted);
+        }
     }
 
     /// The interval in force and where it is going, in seconds, without jitter.
@@ -284,6 +319,28 @@ impl Announce {
                 completed: event == Event::Completed,
                 paused: event == Event::Paused,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn longer_timeout_holds_at_once_and_a_shorter_one_when_the_longer_has_passed() {
+        let secs = Duration::from_secs;
+        let limits = Limits { peer_timeout: secs(1000), ..Limits::default() };
+        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, Rules::default());
+        let start = Now::from_millis(1_800_000_000_000);
+        tracker.set_peer_timeout(secs(2000));
+        assert_eq!(tracker.swarms().peer_timeout(), secs(2000));
+        tracker.set_peer_timeout(secs(500));
+        for (after_secs, timeout_secs) in [(0, 2000), (1999, 2000), (2001, 500), (9000, 500)] {
+            tracker.settle(start + secs(after_secs));
+            assert_eq!(tracker.swarms().peer_timeout(), secs(timeout_secs), "{after_secs}");
         }
     }
 }

@@ -54,6 +54,7 @@ fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
         tracker,
         settings: http_settings,
         handover,
+        waits: Arc::new(Waits::new(settings)),
     };
     let listeners = bind(&[SocketAddr::new(ip, 0)], 1, settings).unwrap().remove(0);
     let (address, status) = (listeners.local_addresses()[0], listeners.status());
