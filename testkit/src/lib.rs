@@ -21,6 +21,7 @@ mod run;
 mod server;
 pub mod udp;
 mod wait;
+pub mod websocket;
 
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::api::Api;
 use crate::clock::Clock;
+use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
@@ -35,7 +36,7 @@ use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{collector, log, secrets};
+use crate::{log, secrets};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -142,6 +143,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
             udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
             http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
         },
+        &settings.pages,
     ));
     source.set_lists(&lists);
     let threads = Threads::new();
@@ -251,6 +253,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
@@ -268,7 +271,8 @@ impl Running {
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
-        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
+        let mut collector = Collector::new(source, secrets::random_seed()?);
+        threads.spawn("collector".into(), move || collector.run(&stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));

@@ -89,6 +89,10 @@ pub(crate) struct Pages {
     pub(crate) waits: Arc<http::Waits>,
     /// Most bytes of a request's head.
     pub(crate) head_bytes_max: usize,
+    /// Whether the largest swarms are told.
+    pub(crate) largest_swarms: bool,
+    /// Most viewers of the map at once.
+    pub(crate) viewers_max: usize,
 }
 
 /// What is logged.
@@ -317,6 +321,7 @@ fn http_settings(config: &Config) -> http::Settings {
             true => http::Proxied::From(values.trusted_proxies.0.clone()),
             false => http::Proxied::Nobody,
         },
+        site: false,
     }
 }
 
@@ -333,6 +338,8 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
+        largest_swarms: values.pages.largest_swarms,
+        viewers_max: values.pages.viewers_max.to(),
     })
 }
 

@@ -283,6 +283,10 @@ config! {
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
+        /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
+        [Restart] largest_swarms: bool = false;
+        /// Most viewers of the map at once. One more is told to come back later.
+        [Restart] viewers_max: Whole<0, 100_000> = Whole(1000);
     }
     /// A tracker for members alone, with an account of what each moves.
     private: Private {
