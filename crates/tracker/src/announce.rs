@@ -3,17 +3,20 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use peerage_proto::{Event, Family, InfoHash, PeerId};
 use peerage_swarm::{
-    self as swarm, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
+    self as swarm, Change, Counts, Effect, Limits, News, Now, PeerIds, Peers, Rng, Role, Stored,
+    Swarms, Want,
 };
 
 use crate::lock::{Mutex, lock};
+use crate::private::Private;
 use crate::samples::Picker;
+use crate::share::{self, Outbox, Share, Told};
 use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
 /// An announce over any protocol.
@@ -93,6 +96,10 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Members alone are answered where it is there.
+    private: Option<Private>,
+    /// `None` where this node is alone.
+    share: Option<Arc<Share>>,
 }
 
 /// The peer timeout that is wanted.
@@ -115,6 +122,11 @@ pub struct Worker {
     picker: Picker,
     /// The peers of the announce being answered.
     pub peers: Peers,
+    /// Whether the announce just answered was the first to its swarm, and other nodes are being
+    /// asked for peers: to announce the same again in a few milliseconds brings them.
+    pub awaited: bool,
+    /// `None` where this node is alone.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Tracker {
@@ -130,7 +142,32 @@ impl Tracker {
             interval_secs: AtomicU32::new(breath.current_secs()),
             breath: Mutex::new(breath),
             counters: Mutex::default(),
+            private: None,
+            share: None,
         }
+    }
+
+    /// The same tracker for members alone: private mode.
+    pub fn with_members(self, private: Private) -> Self {
+        Self { private: Some(private), ..self }
+    }
+
+    /// Members and torrents, in private mode.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
+    }
+
+    /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
+    pub fn share_by(&mut self, share: Arc<Share>) {
+        let options = share.options();
+        let kept = options.expiry.saturating_sub(self.swarms.limits().peer_timeout);
+        self.swarms.keep_elsewhere_longer(kept + options.refresh);
+        self.share = Some(share);
+    }
+
+    /// What is shared with other nodes; `None` where this node is alone.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
     }
 
     /// What a new worker needs. Its counters stay with the tracker after the worker has ended.
@@ -141,7 +178,9 @@ impl Tracker {
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
         let picker = Picker::new();
-        Worker { rng, counters, rules, rules_version, picker, peers: Peers::default() }
+        let outbox = self.share.as_ref().map(|share| share.outbox());
+        let peers = Peers::default();
+        Worker { rng, counters, rules, rules_version, picker, peers, awaited: false, outbox }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -288,8 +327,12 @@ impl Tracker {
         worker: &mut Worker,
         prepared: &Prepared,
     ) -> Result<Announced, Refusal> {
-        let (counts, stored) =
-            self.swarms.announce(now, prepared.key, &prepared.announce, &mut worker.peers);
+        let swarms = &self.swarms;
+        let (counts, stored, effect) =
+            swarms.announce_with_effect(now, prepared.key, &prepared.announce, &mut worker.peers);
+        if worker.outbox.is_some() {
+            self.tell(now, worker, prepared, &effect);
+        }
         let warning = match stored {
             Stored::AsAsked => None,
             Stored::AddressFull => return Err(Refusal::AddressFull),
@@ -306,6 +349,38 @@ impl Tracker {
             counts,
             warning,
         })
+    }
+
+    /// Tells other nodes what an announce has changed; nothing where it was only seen again.
+    fn tell(&self, now: Now, worker: &mut Worker, prepared: &Prepared, effect: &Effect) {
+        worker.awaited = false;
+        let kind = match effect.news {
+            News::Nothing => return,
+            News::Joined | News::Changed => share::Kind::News,
+            News::Left => share::Kind::Left,
+        };
+        let announce = &prepared.announce;
+        let role = match announce.change {
+            Change::Here { role, .. } | Change::Absent { role } => role,
+            Change::Gone => effect.before.unwrap_or(Role::Leecher),
+        };
+        let (Some(share), Some(outbox)) = (&self.share, &worker.outbox) else { return };
+        let info_hash = announce.info_hash;
+        // Expected before it is told, or the answer might come before it is.
+        worker.awaited = effect.first && share.expect(info_hash);
+        outbox.push(Told {
+            info_hash,
+            peer: SocketAddr::new(announce.address, announce.port),
+            role,
+            before: effect.before,
+            seen: now,
+            kind,
+            finished: effect.finished,
+            first: effect.first,
+        });
+        if worker.awaited {
+            share.wake();
+        }
     }
 
     /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and

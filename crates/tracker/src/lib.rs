@@ -21,6 +21,7 @@ pub mod private;
 mod refusal;
 mod rules;
 mod samples;
+pub mod share;
 pub mod udp;
 
 pub use access::{AccessList, ListError};
@@ -33,3 +34,4 @@ pub use prefix::{Prefix, PrefixError};
 pub use refusal::Refusal;
 pub use rules::Rules;
 pub use samples::{Sample, Samples};
+pub use share::Share;
