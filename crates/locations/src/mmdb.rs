@@ -67,11 +67,11 @@ pub(crate) fn read(bytes: &[u8], rows: &mut Rows<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who makes files of this type.
+/// Who makes free files of this type.
 fn provider(database_type: &str) -> Provider {
     let starts = |with: &str| database_type.starts_with(with);
     match () {
-        () if starts("GeoLite2") || starts("GeoIP2") => Provider::MaxMind,
+        () if starts("GeoLite2") => Provider::MaxMind,
         () if starts("DBIP") => Provider::DbIp,
         () => Provider::Other,
     }
@@ -101,4 +101,22 @@ fn place(found: &LookupResult<'_, &[u8]>) -> Result<Option<Place>, Fault> {
     let Some((latitude, longitude)) = degrees else { return Ok(None) };
     let country = record.as_ref().and_then(|record| record.country.as_ref()?.iso_code);
     Place::new(latitude, longitude, country.map(str::as_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provider_is_known_by_the_type_of_the_database() {
+        for (database_type, wanted) in [
+            ("GeoLite2-City", Provider::MaxMind),
+            ("DBIP-City-Lite", Provider::DbIp),
+            ("DBIP-City-Lite (compat=City)", Provider::DbIp),
+            ("GeoIP2-City", Provider::Other),
+            ("", Provider::Other),
+        ] {
+            assert_eq!(provider(database_type), wanted, "{database_type}");
+        }
+    }
 }

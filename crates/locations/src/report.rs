@@ -83,11 +83,11 @@ pub enum Fault {
 pub enum Provider {
     /// IP2Location: CSV files.
     Ip2Location,
-    /// MaxMind: GeoLite2 and GeoIP2.
+    /// MaxMind: GeoLite2.
     MaxMind,
     /// DB-IP.
     DbIp,
-    /// Somebody else, who has written an `.mmdb` file.
+    /// Somebody else, or sold by one of these: an `.mmdb` file whose type says neither.
     Other,
 }
 
