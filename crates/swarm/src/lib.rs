@@ -35,5 +35,6 @@ pub use rng::Rng;
 pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,
+    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals,
+    View, Want,
 };
