@@ -5,12 +5,14 @@
 //! thread for blocking work. Without a data folder there is nowhere to keep tokens: the API is off.
 //!
 //! - `asks`: what is asked of the owner of the settings.
+//! - `document`: the OpenAPI document.
 //! - `failures`: who has come with wrong tokens.
 //! - `refused`: what is said instead of an answer.
 //! - `lists`, `settings`, `swarms`, `tokens`: the routes.
 
 pub(crate) mod asks;
 mod body;
+mod document;
 mod failures;
 mod lists;
 mod refused;
@@ -43,7 +45,7 @@ use crate::stats::Source;
 use crate::threads::Event;
 use crate::tokens::{Scope, Token, TokenText, Tokens};
 use failures::{Failures, Range, Verdict};
-use refused::Refused;
+use refused::{Refusals, Refused};
 use settings::View;
 
 /// Below what all of it is.
@@ -227,6 +229,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(|| async { Refused::method() })
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(api)
+        // Outside of the guard: it tells nothing that is not in the manual.
+        .route("/openapi.json", get(document::show))
 }
 
 /// Lets through who has a token that allows it.
@@ -249,11 +253,26 @@ fn private(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
+/// Whose token was sent: to see whether it is right.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    tag = "session",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "The token is right", body = SessionReply), Refusals),
+)]
 async fn session(Extension(session): Extension<Session>) -> Json<SessionReply> {
     Json(SessionReply { name: session.0.name.clone(), scope: session.0.scope })
 }
 
 /// The same as `/stats.json`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats",
+    tag = "statistics",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "The statistics", body = serde_json::Value), Refusals),
+)]
 async fn stats(State(api): State<Arc<Api>>) -> Response {
     Json(&*api.source.stats()).into_response()
 }

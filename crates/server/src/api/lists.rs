@@ -1,7 +1,9 @@
 //! `/lists/allow` and `/lists/deny`: which swarms may be.
 //!
-//! Shown is what is in force: what the files of the configuration say, and what was added here. Only
-//! the latter can be taken out here.
+//! Shown is what is in force: what the files of the configuration say, and what was added here.
+//! Only the latter can be taken out here.
+
+#![expect(unused_qualifications, reason = "the macro of the document writes them")]
 
 use std::sync::Arc;
 
@@ -14,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asks::Ask;
-use super::refused::Refused;
+use super::document::{HashInPath, HashText};
+use super::refused::{BodyRefusals, Conflicting, Refusals, Refused, Unprocessable};
 use super::{Api, Session, body};
 use crate::lists::Which;
 
@@ -26,6 +29,24 @@ const PAGE_ENTRIES_MAX: usize = 10_000;
 
 /// Entries in a reply to who does not say.
 const PAGE_ENTRIES: usize = 100;
+
+/// Which list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is for the document alone")]
+pub(crate) struct ListName {
+    /// `allow` or `deny`.
+    list: ListWord,
+}
+
+/// `allow` or `deny`.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is for the document alone")]
+enum ListWord {
+    Allow,
+    Deny,
+}
 
 /// Which part of a list.
 #[derive(Deserialize, IntoParams)]
@@ -59,10 +80,11 @@ pub(crate) struct ListPage {
 pub(crate) struct ListChange {
     /// Info_hashes in 40 hex digits (v1) or 64 (v2) that are to be on it.
     #[serde(default)]
-    #[schema(pattern = "^[0-9a-fA-F]{40}([0-9a-fA-F]{24})?$")]
+    #[schema(value_type = Vec<HashText>)]
     add: Vec<String>,
     /// Those that are not to be on it.
     #[serde(default)]
+    #[schema(value_type = Vec<HashText>)]
     remove: Vec<String>,
 }
 
@@ -87,6 +109,14 @@ fn hash(hex: &str, field: &str) -> Result<InfoHash, Refused> {
 }
 
 /// A part of a list that is in force.
+#[utoipa::path(
+    get,
+    path = "/api/v1/lists/{list}",
+    tag = "lists",
+    security(("token" = ["read"])),
+    params(ListName, Page),
+    responses((status = 200, description = "A part of it", body = ListPage), Refusals, Unprocessable),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
@@ -115,6 +145,17 @@ pub(super) async fn show(
 }
 
 /// Puts one swarm on a list. What the list then forbids is dropped at once.
+#[utoipa::path(
+    put,
+    path = "/api/v1/lists/{list}/{info_hash}",
+    tag = "lists",
+    security(("token" = ["operate"])),
+    params(ListName, HashInPath),
+    responses(
+        (status = 200, description = "It is on the list", body = ListChanged),
+        Refusals, Unprocessable, Conflicting,
+    ),
+)]
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,
@@ -125,7 +166,18 @@ pub(super) async fn put(
     api.change_list(&session, which, vec![hash], Vec::new()).await.map(Json)
 }
 
-/// Takes one swarm off a list.
+/// Takes one swarm off a list, where it was not the operator who wrote it there.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/lists/{list}/{info_hash}",
+    tag = "lists",
+    security(("token" = ["operate"])),
+    params(ListName, HashInPath),
+    responses(
+        (status = 200, description = "It is off the list", body = ListChanged),
+        Refusals, Unprocessable, Conflicting,
+    ),
+)]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,
@@ -151,6 +203,18 @@ pub(super) async fn remove(
 
 /// Puts swarms on a list and takes others off it, all at once. Those that are there already, or are
 /// not there, are passed over.
+#[utoipa::path(
+    post,
+    path = "/api/v1/lists/{list}",
+    tag = "lists",
+    security(("token" = ["operate"])),
+    params(ListName),
+    request_body = ListChange,
+    responses(
+        (status = 200, description = "What was changed", body = ListChanged),
+        Refusals, BodyRefusals, Conflicting,
+    ),
+)]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,

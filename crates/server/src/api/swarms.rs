@@ -12,7 +12,8 @@ use serde::Serialize;
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::refused::Refused;
+use super::document::HashInPath;
+use super::refused::{Refusals, Refused, Unprocessable};
 use super::{Api, Session};
 
 /// One swarm. Peers that have expired count until they are dropped.
@@ -45,6 +46,14 @@ fn unknown() -> Refused {
 }
 
 /// What there is of one swarm.
+#[utoipa::path(
+    get,
+    path = "/api/v1/swarms/{info_hash}",
+    tag = "swarms",
+    security(("token" = ["read"])),
+    params(HashInPath),
+    responses((status = 200, description = "The swarm", body = SwarmReply), Refusals, Unprocessable),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     path: Result<Path<String>, PathRejection>,
@@ -63,6 +72,14 @@ pub(super) async fn show(
 }
 
 /// Drops a swarm and its peers. It is there again with the next announce, unless a list forbids it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/swarms/{info_hash}",
+    tag = "swarms",
+    security(("token" = ["operate"])),
+    params(HashInPath),
+    responses((status = 204, description = "It is gone"), Refusals, Unprocessable),
+)]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,

@@ -1,9 +1,10 @@
-//! What was added to the lists while the tracker runs: `lists/allow.txt` and `lists/deny.txt` in the
-//! data folder.
+//! What was added to the lists while the tracker runs: `lists/allow.txt` and `lists/deny.txt` in
+//! the data folder.
 //!
 //! A change is appended and on the disk before it is in force: an info_hash a line for one that is
 //! added, with a `-` before it for one that is taken out. A file that has become twice as long as
-//! its list is written anew. A last line that is not whole, as a loss of power leaves it, is dropped.
+//! its list is written anew. A last line that is not whole, as a loss of power leaves it, is
+//! dropped.
 //!
 //! In memory a list is sorted, 20 bytes an entry; a change copies it, which takes some 50 ms for
 //! 6 million entries, on a thread that answers nobody.
