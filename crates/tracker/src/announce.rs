@@ -12,6 +12,7 @@ use peerage_swarm::{
 };
 
 use crate::lock::{Mutex, lock};
+use crate::private::Private;
 use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally, Why};
 
 /// An announce over any protocol.
@@ -90,6 +91,8 @@ pub struct Tracker {
     breath: Mutex<Breath>,
     interval_secs: AtomicU32,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Members alone are answered where it is there.
+    private: Option<Private>,
 }
 
 /// What each worker owns: its random generator, its counters, its copy of the rules, its buffer of
@@ -117,7 +120,18 @@ impl Tracker {
             interval_secs: AtomicU32::new(breath.current_secs()),
             breath: Mutex::new(breath),
             counters: Mutex::default(),
+            private: None,
         }
+    }
+
+    /// The same tracker for members alone: private mode.
+    pub fn with_members(self, private: Private) -> Self {
+        Self { private: Some(private), ..self }
+    }
+
+    /// Members and torrents, in private mode.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
     }
 
     /// What a new worker needs. Its counters stay with the tracker after the worker has ended.
