@@ -9,6 +9,7 @@
 //! - `slots`: the connections of a worker, bounded in number.
 //! - `full_scrape`: replies too long for the loop, each sent from a thread of its own.
 //! - `status`: what is counted.
+//! - `waits`: how long connections are waited for, changed while the workers run.
 
 mod connection;
 mod full_scrape;
@@ -16,6 +17,7 @@ mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod worker;
 
 use std::io;
@@ -33,6 +35,7 @@ use crate::listen::{BindError, bind_all, workers_of};
 use crate::stop::Stop;
 
 pub(crate) use status::Status;
+pub(crate) use waits::Waits;
 
 /// How to set up the listeners, and the bounds of connections.
 #[derive(Clone, Debug)]
@@ -98,6 +101,8 @@ pub(crate) struct Answering {
     pub(crate) settings: Arc<http::Settings>,
     /// Takes what is neither. Where it is full the client is told 503.
     pub(crate) handover: Sender<Handover>,
+    /// How long connections are waited for, from here on.
+    pub(crate) waits: Arc<Waits>,
     /// Takes what a Gazelle site asks, from the first bytes by which it is known.
     pub(crate) site: Option<Sender<Handover>>,
 }

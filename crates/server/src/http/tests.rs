@@ -57,6 +57,7 @@ fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
         tracker,
         settings: http_settings,
         handover,
+        waits: Arc::new(Waits::new(settings)),
         site: Some(to_site),
     };
     let listeners = bind(&[SocketAddr::new(ip, 0)], 1, settings).unwrap().remove(0);

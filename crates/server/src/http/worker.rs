@@ -109,6 +109,7 @@ impl Worker {
                 result => result?,
             }
             now = self.clock.now();
+            self.answering.waits.copy_to(&mut self.settings);
             for number in std::mem::take(&mut self.again) {
                 if let Some(connection) = self.slots.at(number) {
                     connection.queued = false;
