@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use peerage_proto::gazelle::{self, Failure, Report, Update, Word, is_request, request_end};
 use peerage_proto::http::{
     AnnounceQuery, Form, HEAD_BYTES_MAX, HeadEnd, HeaderSlots, QueryError, Request,
     forwarded_address, scrape_hashes,
@@ -198,5 +199,52 @@ pub fn access_list(data: &[u8]) {
             }
         }
         Err(error) => assert!((1..=text.lines().count()).contains(&error.line)),
+    }
+}
+
+/// What is taken for a request of a site's by its start, and ends, is answered with something; and
+/// what is read from it was in it.
+pub fn gazelle_request(data: &[u8]) {
+    if let Some(end) = request_end(data) {
+        assert!(data[..end].ends_with(b"\r\n\r\n") && request_end(&data[..end - 1]).is_none());
+    }
+    for length in 0..data.len().min(64) {
+        // What was once known for one stays one.
+        assert!(!is_request(&data[..length]) || is_request(data));
+    }
+    let request = match gazelle::Request::parse(data) {
+        Ok(request) => request,
+        Err(failure) => {
+            let mut reply = Vec::new();
+            gazelle::write_failure(&mut reply, failure);
+            assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"));
+            assert_eq!(failure.text().is_empty(), failure == Failure::StatusPage);
+            return;
+        }
+    };
+    assert!(data.len() <= gazelle::REQUEST_BYTES_MAX);
+    assert!(!request.query.contains(&b' '));
+    match request.word {
+        Word::Report => {
+            if let Report::User(Some(key)) = request.report() {
+                assert!(
+                    !key.is_empty() && request.query.windows(key.len()).any(|part| part == key)
+                );
+            }
+        }
+        Word::Update => match Update::parse(request.query) {
+            Ok(Update::RemoveUsers { passkeys }) => {
+                assert!(!passkeys.is_empty() && passkeys.len() * 32 <= request.query.len());
+            }
+            Ok(Update::UpdateTorrents { info_hashes, .. }) => {
+                assert!(!info_hashes.is_empty() && info_hashes.len() * 20 <= request.query.len());
+            }
+            Ok(Update::AddUser { id, .. } | Update::AddTorrent { id, .. }) => assert!(id > 0),
+            Ok(Update::AddClient(prefix) | Update::RemoveClient(prefix)) => {
+                assert!((1..=20).contains(&prefix.len()));
+            }
+            Ok(_) => {}
+            Err(error) => assert!(!error.to_string().is_empty()),
+        },
     }
 }

@@ -181,3 +181,41 @@ pub(crate) fn udp_conversations() -> Vec<Vec<u8>> {
         })
         .collect()
 }
+
+pub(crate) fn gazelle_requests() -> Vec<Vec<u8>> {
+    let (secret, a, b) = ("0123456789abcdefghijklmnopqrstuv", HASHES[1], "x".repeat(32));
+    let queries = [
+        format!("update?action=add_torrent&info_hash={a}&id=7&freetorrent=0"),
+        format!("update?action=update_torrents&info_hashes={a}{a}&freetorrent=1"),
+        format!("update?action=delete_torrent&info_hash={a}&reason=22&id=7"),
+        format!("update?action=add_token&info_hash={a}&userid=3"),
+        format!("update?action=add_user&passkey={secret}&id=1&visible=0"),
+        format!("update?action=remove_users&passkeys={secret}{b}"),
+        format!("update?action=change_passkey&oldpasskey={secret}&newpasskey={b}"),
+        "update?action=edit_whitelist&old_peer_id=-A=&new_peer_id=-B%41".into(),
+        "update?action=update_announce_interval&new_announce_interval=1800".into(),
+        format!("update?action=trace_user&passkey={b}&trace=1"),
+        "report?get=stats&x=y=z".into(),
+        format!("report?get=user&key={b}"),
+        format!("report?get=torrent&info_hash={a}"),
+        "?x=y".into(),
+        "status".into(),
+    ];
+    bytes(queries.map(|query| {
+        format!("GET /{secret}/{query} HTTP/1.1\r\nHost: t\r\nConnection: Close\r\n\r\n")
+    }))
+}
+
+/// Swarms that grow through every form and shrink again, of one family or both.
+pub(crate) fn store_steps() -> Vec<Vec<u8>> {
+    let step = |what: u8, crowd: u8, first: u8, seconds: u8| [what, crowd << 5, first, seconds];
+    let grown = |what: u8| {
+        let mut steps = vec![step(what | 0xc0, 0, 0, 1)];
+        steps.extend((1..8).map(|crowd| step(what ^ crowd & 1 | 0xc0, crowd, crowd * 9, 20)));
+        steps.push(step(0x04 | what & 2, 7, 0, 0));
+        steps.push(step(what, 5, 100, 255));
+        steps.concat()
+    };
+    let both = [grown(0x20), grown(0x2a)].concat();
+    vec![grown(0), grown(2), grown(0x19), both]
+}

@@ -24,6 +24,10 @@ pub enum Signal {
     User1,
     /// SIGKILL: it is given no chance to say anything.
     Kill,
+    /// SIGSTOP: stand still.
+    Pause,
+    /// SIGCONT: go on.
+    Continue,
 }
 
 /// A running program. Killed when this is dropped.
@@ -86,6 +90,8 @@ impl Process {
             Signal::Hangup => "HUP",
             Signal::User1 => "USR1",
             Signal::Kill => "KILL",
+            Signal::Pause => "STOP",
+            Signal::Continue => "CONT",
         };
         // The standard library can only kill; the shell's own `kill` needs no further program.
         let script = format!("kill -{name} {}", self.id());

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod bencode;
+pub mod gazelle;
 pub mod http;
 pub mod proxy;
 mod scan;

@@ -4,6 +4,8 @@
 //! is said twice. What is wrong with a flag's name clap tells, what is wrong with its value the
 //! configuration; both end with exit code 2.
 
+mod tokens;
+
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
@@ -12,7 +14,7 @@ use crate::config::keys::Key;
 use crate::config::{self, Sources, print};
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Run the tracker.
     Serve,
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     PrintManual,
     /// Say whether the configuration is right.
     CheckConfig,
+    /// Make, list or remove tokens of the API.
+    Token(tokens::Command),
 }
 
 /// A flag of the command line.
@@ -74,6 +78,7 @@ const FLAGS: &[Flag] = &[
     long("--nofile", "process.nofile", Sets::Value("N")),
     long("--core", "process.core", Sets::Value("BYTES")),
     flag('f', "--failed", "process.failed", Sets::Value("N")),
+    long("--private", "private.enabled", Sets::This("true")),
     long("--data-dir", "process.data_dir", Sets::Value("DIR")),
     long("--chroot", "process.chroot", Sets::Value("DIR")),
     long("--user", "process.user", Sets::Value("NAME")),
@@ -88,13 +93,16 @@ pub(crate) fn parse() -> (Command, Sources) {
         Some(("print-config", sub)) if sub.get_flag("manual") => (Command::PrintManual, sub),
         Some(("print-config", sub)) => (Command::PrintConfig, sub),
         Some(("check-config", sub)) => (Command::CheckConfig, sub),
+        Some(("token", sub)) => (Command::Token(tokens::command(sub)), sub),
         Some((_, sub)) => (Command::Serve, sub),
         None => (Command::Serve, &matches),
     };
     let sources = Sources {
         file: matches.get_one::<PathBuf>("config").cloned(),
+        ocelot_conf: matches.get_one::<PathBuf>("ocelot-conf").cloned(),
         flags: FLAGS.iter().filter_map(|flag| given(flag, matches)).collect(),
         environment: std::env::vars_os().collect(),
+        changed: None,
     };
     (command, sources)
 }
@@ -128,6 +136,12 @@ fn command() -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .global(true)
         .help("The configuration file (TOML)");
+    let ocelot_conf = Arg::new("ocelot-conf")
+        .long("ocelot-conf")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help("An ocelot.conf, for what the configuration file does not say");
     clap::Command::new("peerage")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A BitTorrent tracker: one program, one set of swarms, every way in")
@@ -135,7 +149,7 @@ fn command() -> clap::Command {
             "Without a command it serves. Exit codes: 0 after a clean stop, 1 when it cannot \
              start, 2 when the configuration is wrong.",
         )
-        .arg(config)
+        .args([config, ocelot_conf])
         .args(FLAGS.iter().map(arg))
         .subcommand(clap::Command::new("serve").about("Run the tracker"))
         .subcommand(
@@ -158,6 +172,7 @@ fn command() -> clap::Command {
         .subcommand(
             clap::Command::new("check-config").about("Say whether the configuration is right"),
         )
+        .subcommand(tokens::usage())
 }
 
 fn arg(flag: &Flag) -> Arg {

@@ -6,13 +6,23 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
+mod changed;
 mod cli;
 mod clock;
+mod collector;
 mod config;
+mod feed;
+mod gazelle;
+mod history;
 mod http;
+mod kept;
+mod latency;
 mod listen;
 mod lists;
 mod load;
+#[expect(dead_code, reason = "the map's feed asks it")]
+mod locations;
 mod log;
 mod maintenance;
 mod metrics;
@@ -26,6 +36,7 @@ mod sockets;
 mod stats;
 mod stop;
 mod threads;
+mod tokens;
 mod udp;
 mod web;
 
@@ -45,6 +56,8 @@ fn main() -> ExitCode {
             .map(|(config, _)| config::print::in_force(&config.values)),
         Command::PrintExample => Ok(config::print::example()),
         Command::PrintManual => Ok(config::print::manual()),
+        Command::Token(command) => serve::configuration(&sources)
+            .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
     };
     match result {
         Ok(text) => {

@@ -27,22 +27,18 @@ const TICKS_A_SECOND: u32 = 50;
 pub(crate) type PurgeAgain = Arc<AtomicBool>;
 
 /// Goes on until it is asked to stop.
-pub(crate) fn run(
-    source: &Source,
-    peer_timeout: Duration,
-    clock: Clock,
-    stop: &Stop,
-    purge_again: &AtomicBool,
-) {
-    let parts = parts(peer_timeout);
+pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &AtomicBool) {
     let mut ticks = 0_u32;
     while !stop.is_requested() {
-        let expired = source.tracker.swarms().expire(clock.now(), parts, || thread::sleep(PAUSE));
+        let swarms = source.tracker.swarms();
+        let parts = parts(swarms.peer_timeout());
+        let expired = swarms.expire(clock.now(), parts, || thread::sleep(PAUSE));
         source.count_expired(expired);
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             if let Some(load) = source.read_load() {
                 source.tracker.breathe(clock.now(), load);
             }
+            source.tracker.settle(clock.now());
             if purge_again.swap(false, Ordering::Relaxed) {
                 source.tracker.purge();
             }

@@ -17,6 +17,7 @@ pub(crate) fn text(stats: &Stats) -> String {
     swarms(&mut page, stats);
     requests(&mut page, stats);
     traffic(&mut page, stats);
+    latencies(&mut page, stats);
     page.0
 }
 
@@ -30,6 +31,8 @@ enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How many were at most so much, for several such bounds, their number and their sum.
+    Histogram,
 }
 
 impl Page {
@@ -38,6 +41,7 @@ impl Page {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         writeln!(self.0, "# HELP peerage_{name} {help}\n# TYPE peerage_{name} {kind}")
             .expect("a String takes any text");
@@ -59,13 +63,18 @@ struct Samples<'a> {
 impl Samples<'_> {
     /// Adds a sample. The labels' values are ours and need no escapes.
     fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.add_part("", labels, value);
+    }
+
+    /// Adds a sample of a part of the metric, named by what is appended to its name.
+    fn add_part(&mut self, part: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> =
             labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let labels = match labels.as_slice() {
             [] => String::new(),
             labels => format!("{{{}}}", labels.join(",")),
         };
-        writeln!(self.text, "peerage_{}{labels} {value}", self.name)
+        writeln!(self.text, "peerage_{}{part}{labels} {value}", self.name)
             .expect("a String takes any text");
     }
 
@@ -142,7 +151,7 @@ fn kinds(requests: &Requests) -> [(&'static str, u64); 3] {
 
 fn traffic(page: &mut Page, stats: &Stats) {
     by_family(page, stats);
-    let (udp, http, pages) = (&stats.udp, &stats.http, &stats.pages);
+    let (udp, http, pages, map) = (&stats.udp, &stats.http, &stats.pages, &stats.map);
     let mut samples = page.metric(Kind::Counter, "http_replies_total", "Replies by status code.");
     for (code, count) in &http.replies {
         samples.add(&[("code", &code.to_string())], count);
@@ -158,13 +167,31 @@ fn traffic(page: &mut Page, stats: &Stats) {
         ("http_accept_failures_total", "Times that accepting failed.", http.accept_failures),
         ("http_bad_proxy_headers_total", "PROXY headers missing or wrong.", http.bad_proxy_headers),
         ("pages_requests_total", "Requests for pages.", pages.requests),
+        ("map_dropped_viewers_total", "Viewers dropped: they did not read.", map.dropped_viewers),
+        ("map_points_total", "Points in frames of the map.", map.points_sent),
         ("pages_turned_away_total", "Connections for pages refused.", pages.turned_away),
     ];
     for (name, help, count) in counters {
         page.single(Kind::Counter, name, help, count);
     }
     page.single(Kind::Gauge, "http_open", "Connections open.", http.open);
+    page.single(Kind::Gauge, "map_viewers", "Viewers of the map.", map.viewers);
     page.single(Kind::Gauge, "pages_open", "Connections open for pages.", pages.open);
+}
+
+fn latencies(page: &mut Page, stats: &Stats) {
+    let help = "From a request being read to its reply being sent, of one batch in eight.";
+    let mut samples = page.metric(Kind::Histogram, "reply_seconds", help);
+    for (protocol, latencies) in protocols(&stats.latencies) {
+        let label = ("protocol", protocol);
+        for (secs, below) in latencies.below() {
+            samples.add_part("_bucket", &[label, ("le", &secs.to_string())], below);
+        }
+        let count = latencies.count();
+        samples.add_part("_bucket", &[label, ("le", "+Inf")], count);
+        samples.add_part("_sum", &[label], latencies.sum_secs());
+        samples.add_part("_count", &[label], count);
+    }
 }
 
 fn by_family(page: &mut Page, stats: &Stats) {

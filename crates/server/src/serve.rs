@@ -3,6 +3,8 @@
 //! Whatever can fail at the start fails before the first request is answered; after that only a
 //! panic ends the process before the operator does.
 
+mod asked;
+
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -15,9 +17,11 @@ use peerage_tracker::{Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use crate::api::Api;
 use crate::clock::Clock;
+use crate::collector::Collector;
 use crate::config::keys::Takes;
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
 use crate::lists::{self, Lists};
 use crate::load::Probe;
@@ -30,6 +34,7 @@ use crate::sockets::{self, Bound};
 use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
+use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
 use crate::{log, secrets};
 
@@ -66,19 +71,26 @@ struct Running {
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
     purge_again: PurgeAgain,
+    api: Arc<Api>,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
 pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Failure> {
     let config = Config::load(sources).map_err(Failure::Config)?;
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings::new(&config, cpus).map_err(|error| Failure::Config(vec![error]))?;
+    let settings = meaning(&config).map_err(|error| Failure::Config(vec![error]))?;
     Ok((config, settings))
+}
+
+/// What `config` means on this machine.
+fn meaning(config: &Config) -> Result<Settings, ConfigError> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    Settings::new(config, cpus)
 }
 
 /// The configuration with the lists it names: what `check-config` checks.
 pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
-    let (_, settings) = configuration(sources)?;
+    let (config, settings) = configuration(sources)?;
+    config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
@@ -90,6 +102,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
+    config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
     let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
     let user = settings.process.user.as_deref().map(privileges::user).transpose();
@@ -102,22 +115,21 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
         .map_err(|error| start(&error))?;
-    if let Some(file) = &mut sources.file {
+    for file in [&mut sources.file, &mut sources.ocelot_conf].into_iter().flatten() {
         warn_if_lost(&paths, file);
         *file = paths.resolve(file);
     }
-    [&settings.lists.allow, &settings.lists.deny]
-        .into_iter()
-        .flatten()
-        .for_each(|file| warn_if_lost(&paths, file));
+    let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
+    kept.into_iter().flatten().for_each(|file| warn_if_lost(&paths, file));
+    let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
+    sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
     let tracker = tracker(&settings, lists.access.clone())?;
-    let data_dir = settings.process.data_dir.as_deref();
-    let snapshot = data_dir.filter(|_| settings.snapshot_interval.is_some());
-    let snapshot = snapshot.map(|folder| Snapshot::new(&paths.resolve(folder), settings.peer_ids));
+    let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
+    let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
     if let Some(snapshot) = &snapshot {
         snapshot.restore(tracker.swarms(), clock.now());
         tracker.purge();
@@ -131,8 +143,12 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
             udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
             http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
         },
+        &settings.pages,
     ));
     source.set_lists(&lists);
+    let threads = Threads::new();
+    let api = Api::open(kept_in.as_deref(), clock, threads.sender());
+    let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());
     let running = Running {
         sources,
@@ -144,8 +160,9 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         source,
         snapshot,
         purge_again,
+        api,
     };
-    running.run(bound, &connections, clock)
+    running.run(threads, bound, &connections, clock)
 }
 
 /// An empty tracker with the rules of the settings.
@@ -176,18 +193,25 @@ fn start_failure(what: &str, error: &io::Error) -> Failure {
 
 impl Running {
     /// Starts all threads, follows the signals, and stops all threads.
-    fn run(mut self, bound: Bound, connections: &Connections, clock: Clock) -> Result<(), Failure> {
+    fn run(
+        mut self,
+        mut threads: Threads,
+        bound: Bound,
+        connections: &Connections,
+        clock: Clock,
+    ) -> Result<(), Failure> {
         let failed = |error: io::Error| start_failure("start a thread", &error);
         let stop = Stop::default();
-        let mut threads = Threads::new();
         let sender = threads.sender();
         // The receiver is gone only when the process ends.
         signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
+        self.show_settings();
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
         let outcome = spawned.map_err(failed).and_then(|()| {
             log_start(&self.settings);
-            announce_listeners(&addresses.0, &addresses.1);
+            let token = if addresses.0.is_empty() { None } else { self.api.first_token() };
+            announce_listeners(&addresses.0, &addresses.1, token.as_ref());
             self.follow(&mut threads)
         });
         info!("stopping");
@@ -228,15 +252,27 @@ impl Running {
                     tracker,
                     settings,
                     handover: sender.clone(),
+                    waits: Arc::clone(&self.settings.waits),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
             }
             let (pages, answers) = (self.settings.pages.clone(), &self.settings.answers);
             let seed = secrets::random_seed()?;
-            let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
+            let api = Arc::clone(&self.api);
+            let answers = Arc::clone(answers);
+            let web = Web::new(pages, clock, &self.source, answers, seed, udp_port, api);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
         }
+        self.spawn_beside(threads, clock, stop)
+    }
+
+    /// Starts what runs beside the announces.
+    fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        let (source, stopped) = (Arc::clone(&self.source), stop.clone());
+        let mut collector = Collector::new(source, secrets::random_seed()?);
+        threads.spawn("collector".into(), move || collector.run(&stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));
@@ -246,9 +282,9 @@ impl Running {
             })?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
-        let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));
+        let again = Arc::clone(&self.purge_again);
         threads.spawn("maintenance".into(), move || {
-            maintenance::run(&source, timeout, clock, &stop, &again);
+            maintenance::run(&source, clock, &stop, &again);
         })
     }
 
@@ -259,6 +295,7 @@ impl Running {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
                 Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
                     return Err(Failure::Thread(format!("thread {} {how}", end.name)));
@@ -267,12 +304,11 @@ impl Running {
         }
     }
 
-    /// Reads configuration and lists again. If anything is wrong, all stays as it is.
+    /// Reads configuration, lists and tokens again. If anything is wrong, all stays as it is.
     fn reload(&mut self) {
+        self.api.refresh_tokens();
         let read = configuration(&self.sources).and_then(|(config, settings)| {
             let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
-            let timeout = self.settings.limits.peer_timeout;
-            settings.check_timeout(&config, timeout).map_err(|e| Failure::Config(vec![e]))?;
             Ok((config, settings, lists))
         });
         let (config, settings, lists) = match read {
@@ -297,7 +333,9 @@ impl Running {
         }
         self.latest = config;
         self.settings.take_reloadable(settings);
+        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
         self.use_lists(lists);
+        self.show_settings();
         info!("configuration reloaded");
     }
 
@@ -340,11 +378,20 @@ fn log_start(settings: &Settings) {
 }
 
 /// Tells whoever started us where we listen. That nobody may be reading is no reason to stop.
-fn announce_listeners(tcp: &[std::net::SocketAddr], udp: &[std::net::SocketAddr]) {
+///
+/// The first token comes last: who waits for `ready` has all it waits for, and does not keep it.
+fn announce_listeners(
+    tcp: &[std::net::SocketAddr],
+    udp: &[std::net::SocketAddr],
+    token: Option<&TokenText>,
+) {
     let mut lines = String::new();
     tcp.iter().for_each(|at| lines.push_str(&format!("listening on http://{at} (TCP)\n")));
     udp.iter().for_each(|at| lines.push_str(&format!("listening on udp://{at} (UDP)\n")));
     lines.push_str("ready\n");
+    if let Some(TokenText(token)) = token {
+        lines.push_str(&format!("admin token, shown this once: {token}\n"));
+    }
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,8 +1,15 @@
 //! What is known about the tracker at a moment: the body of `/stats.json`, and what `/metrics` says
 //! in another form.
 //!
-//! Everything is read from counters that others keep; nothing is counted here. It is put together
-//! at most once a second, however often it is asked for.
+//! Everything is read from counters that others keep; what happened lately is known from readings
+//! of them, taken once a second. It is put together at most once a second, however often it is
+//! asked for.
+
+mod client_names;
+mod clients;
+mod largest;
+mod recent;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +18,24 @@ use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{Counter, Kind, LoadAverages, Now, Protocol, Refusal, Tally, Tracker};
+use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker};
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::feed::{Feed, MapStats};
+use crate::history::{self, Gauges, History, Reading};
+use crate::latency::Latencies;
 use crate::lists::Lists;
 use crate::load::Probe;
-use crate::{http, udp, web};
+use crate::settings::Pages;
+use crate::{locations, web};
+pub(crate) use clients::ClientStats;
+use clients::Clients;
+use largest::Largest;
+pub(crate) use largest::SwarmStats;
+use recent::Recent;
+pub(crate) use recent::{LatencyStats, Rates};
+pub(crate) use sockets::{DatagramStats, HttpStats, StreamStats, UdpStats, Workers};
 
 /// How old the statistics may be.
 const AGE_MAX: Duration = Duration::from_secs(1);
@@ -28,6 +46,10 @@ pub(crate) struct Source {
     pub(crate) tracker: Arc<Tracker>,
     /// Of the pages.
     pub(crate) web: Arc<web::Counts>,
+    /// Where addresses are.
+    pub(crate) locations: locations::Shared,
+    /// Of the map.
+    pub(crate) feed: Feed,
     clock: Clock,
     started: Now,
     failed: u64,
@@ -37,16 +59,12 @@ pub(crate) struct Source {
     lists: Mutex<ListSizes>,
     expired_peers: AtomicU64,
     expired_swarms: AtomicU64,
+    recent: Mutex<Recent>,
+    history: Mutex<History>,
+    clients: Mutex<Clients>,
+    /// Only where the operator allows it.
+    largest: Option<Mutex<Largest>>,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
-}
-
-/// The counters that the workers' sockets keep; one of each for each worker.
-#[derive(Debug, Default)]
-pub(crate) struct Workers {
-    /// Of UDP.
-    pub(crate) udp: Vec<Arc<udp::Counters>>,
-    /// Of HTTP.
-    pub(crate) http: Vec<Arc<http::Status>>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
@@ -88,6 +106,19 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Requests per second over the last ten.
+    pub(crate) rates: ByProtocol<ByFamily<Rates>>,
+    /// Over the last minute; null where there was no request.
+    pub(crate) latency: ByProtocol<Option<LatencyStats>>,
+    /// Those that announced most in the last hour, the most frequent first.
+    pub(crate) clients: Vec<ClientStats>,
+    /// The largest swarms, the largest first; null where the operator does not allow it.
+    pub(crate) largest: Option<Vec<SwarmStats>>,
+    /// Of the map.
+    pub(crate) map: MapStats,
+    /// Since the start.
+    #[serde(skip)]
+    pub(crate) latencies: ByProtocol<Latencies>,
 }
 
 /// The announce interval without jitter.
@@ -97,6 +128,12 @@ pub(crate) struct Interval {
     pub(crate) now_secs: u32,
     /// Where it is going.
     pub(crate) goal_secs: u32,
+    /// Never below.
+    pub(crate) min_secs: u32,
+    /// Never above.
+    pub(crate) max_secs: u32,
+    /// Why it is what it is, in a word.
+    pub(crate) why: &'static str,
 }
 
 /// The load of the machine.
@@ -175,78 +212,6 @@ pub(crate) struct ListSizes {
     pub(crate) denied: u64,
 }
 
-/// What went through the UDP sockets.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct UdpStats {
-    /// Over IPv4.
-    pub(crate) ipv4: DatagramStats,
-    /// Over IPv6.
-    pub(crate) ipv6: DatagramStats,
-    /// Datagrams that were no request by their form.
-    pub(crate) malformed: u64,
-    /// Requests whose connection id was not valid.
-    pub(crate) bad_connection_ids: u64,
-}
-
-/// Datagrams of one family. Bytes are without headers.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct DatagramStats {
-    /// Received.
-    pub(crate) datagrams_in: u64,
-    /// Sent.
-    pub(crate) datagrams_out: u64,
-    /// Received.
-    pub(crate) bytes_in: u64,
-    /// Sent.
-    pub(crate) bytes_out: u64,
-    /// Datagrams that the system dropped because a receive buffer was full.
-    pub(crate) kernel_drops: u64,
-    /// Datagrams that were too long to be a request.
-    pub(crate) truncated: u64,
-    /// Replies that the system did not take.
-    pub(crate) send_failures: u64,
-    /// Times that receiving failed.
-    pub(crate) receive_failures: u64,
-}
-
-/// What went through the HTTP connections, until they were handed over to the pages.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct HttpStats {
-    /// Over IPv4.
-    pub(crate) ipv4: StreamStats,
-    /// Over IPv6.
-    pub(crate) ipv6: StreamStats,
-    /// Connections open now.
-    pub(crate) open: u64,
-    /// Connections told to come later because there were too many.
-    pub(crate) refused: u64,
-    /// Connections handed over to the pages.
-    pub(crate) handed_over: u64,
-    /// Connections closed because the client was too slow.
-    pub(crate) timed_out: u64,
-    /// Connections closed because they stayed idle.
-    pub(crate) idle_closed: u64,
-    /// Times that accepting failed.
-    pub(crate) accept_failures: u64,
-    /// Connections closed because their PROXY header was missing or wrong.
-    pub(crate) bad_proxy_headers: u64,
-    /// Requests that could not be read.
-    pub(crate) malformed: u64,
-    /// Replies by status code; rare codes together as 0.
-    pub(crate) replies: BTreeMap<u16, u64>,
-}
-
-/// Connections of one family.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct StreamStats {
-    /// Accepted.
-    pub(crate) accepted: u64,
-    /// Bytes received.
-    pub(crate) bytes_in: u64,
-    /// Bytes sent.
-    pub(crate) bytes_out: u64,
-}
-
 /// What the pages have served.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct PageStats {
@@ -266,10 +231,15 @@ impl Source {
         failed: u64,
         probe: Probe,
         workers: Workers,
+        pages: &Pages,
     ) -> Self {
+        let start = Reading { at: clock.now(), ..Reading::default() };
+        let history = Mutex::new(History::new(&start));
         Self {
             tracker,
             web: Arc::default(),
+            locations: locations::Shared::default(),
+            feed: Feed::default(),
             clock,
             started: clock.now(),
             failed,
@@ -279,6 +249,10 @@ impl Source {
             lists: Mutex::default(),
             expired_peers: AtomicU64::default(),
             expired_swarms: AtomicU64::default(),
+            recent: Mutex::new(Recent::new(start.at)),
+            history,
+            clients: Mutex::new(Clients::new()),
+            largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
         }
     }
@@ -301,6 +275,39 @@ impl Source {
         *lock(&self.lists) = ListSizes { allowed: lists.allowed, denied: lists.denied };
     }
 
+    /// Takes note of how things stand, for rates and history. By one thread, once a second.
+    pub(crate) fn observe(&self) {
+        let (at, tally, latencies) =
+            (self.clock.now(), self.tracker.tally(), self.workers.latencies());
+        let totals = self.tracker.swarms().totals();
+        let gauges = Gauges {
+            seeders: totals.seeders_v4 + totals.seeders_v6,
+            leechers: totals.leechers_v4 + totals.leechers_v6,
+            swarms: totals.swarms,
+            load: lock(&self.load).map(|[minute, ..]| minute),
+            resident_bytes: self.probe.resident_bytes(),
+            interval_secs: self.tracker.interval_secs().0,
+        };
+        let both = latencies.udp.clone().and(&latencies.http);
+        lock(&self.recent).add(at, &tally, &latencies);
+        lock(&self.history).add(&Reading { at, tally, latencies: both, gauges });
+        if let Some(largest) = &self.largest {
+            lock(largest).go_on(self.tracker.swarms(), totals.swarms);
+        }
+    }
+
+    /// Takes note of the clients of some announces.
+    pub(crate) fn count_clients(&self, samples: &[Sample]) {
+        let now = self.clock.now();
+        let mut clients = lock(&self.clients);
+        samples.iter().for_each(|sample| clients.add(now, sample.client, sample.weight));
+    }
+
+    /// What is remembered of the last minute, hour or day.
+    pub(crate) fn history(&self, span: history::Span) -> history::Body {
+        lock(&self.history).of(span)
+    }
+
     /// The statistics, at most [`AGE_MAX`] old.
     pub(crate) fn stats(&self) -> Arc<Stats> {
         let now = self.clock.now();
@@ -318,7 +325,9 @@ impl Source {
     fn read(&self, now: Now) -> Stats {
         let totals = self.tracker.swarms().totals();
         let tally = self.tracker.tally();
-        let (now_secs, goal_secs) = self.tracker.interval_secs();
+        let latencies = self.workers.latencies();
+        let recent = lock(&self.recent);
+        let load = *lock(&self.load);
         let seeders = ByFamily { ipv4: totals.seeders_v4, ipv6: totals.seeders_v6 };
         let leechers = ByFamily { ipv4: totals.leechers_v4, ipv6: totals.leechers_v6 };
         Stats {
@@ -326,11 +335,8 @@ impl Source {
             failed: self.failed,
             started_at_secs: self.started.as_secs(),
             uptime_secs: now.since(self.started).as_secs(),
-            interval: Interval { now_secs, goal_secs },
-            load: LoadStats {
-                averages: *lock(&self.load),
-                max: self.tracker.rules().interval.load_max,
-            },
+            interval: self.interval(load),
+            load: LoadStats { averages: load, max: self.tracker.rules().interval.load_max },
             memory: Memory {
                 resident_bytes: self.probe.resident_bytes(),
                 swarms_bytes: totals.bytes,
@@ -358,6 +364,24 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            rates: recent.rates(),
+            latency: recent.latency(&latencies),
+            clients: lock(&self.clients).top(now),
+            map: self.feed.stats(),
+            largest: self.largest.as_ref().map(|largest| lock(largest).found()),
+            latencies,
+        }
+    }
+
+    fn interval(&self, load: Option<LoadAverages>) -> Interval {
+        let (now_secs, goal_secs) = self.tracker.interval_secs();
+        let limits = self.tracker.rules().interval;
+        Interval {
+            now_secs,
+            goal_secs,
+            min_secs: limits.min_secs,
+            max_secs: limits.max_secs,
+            why: self.tracker.interval_why(load).name(),
         }
     }
 }
@@ -378,56 +402,6 @@ fn requests(tally: &Tally, protocol: Protocol) -> ByFamily<Requests> {
 fn refusals(tally: &Tally, protocol: Protocol) -> BTreeMap<&'static str, u64> {
     let count = |refusal: Refusal| (refusal.name(), tally.refusals(protocol, refusal));
     Refusal::ALL.into_iter().map(count).collect()
-}
-
-impl Workers {
-    fn datagrams(&self, family: Family) -> DatagramStats {
-        let sum = |of: fn(&udp::FamilyCounters) -> &Counter| {
-            self.udp.iter().map(|counters| of(counters.of(family)).get()).sum()
-        };
-        DatagramStats {
-            datagrams_in: sum(|counters| &counters.datagrams_in),
-            datagrams_out: sum(|counters| &counters.datagrams_out),
-            bytes_in: sum(|counters| &counters.bytes_in),
-            bytes_out: sum(|counters| &counters.bytes_out),
-            kernel_drops: sum(|counters| &counters.kernel_drops),
-            truncated: sum(|counters| &counters.truncated),
-            send_failures: sum(|counters| &counters.send_failures),
-            receive_failures: sum(|counters| &counters.receive_failures),
-        }
-    }
-
-    fn http(&self, tally: &Tally) -> HttpStats {
-        let sum = |of: fn(&http::Status) -> &Counter| {
-            self.http.iter().map(|status| of(status).get()).sum()
-        };
-        let mut replies = BTreeMap::new();
-        for (code, count) in self.http.iter().flat_map(|status| status.replies()) {
-            *replies.entry(code).or_default() += count;
-        }
-        HttpStats {
-            ipv4: self.streams(Family::V4),
-            ipv6: self.streams(Family::V6),
-            open: self.http.iter().map(|status| status.open()).sum(),
-            refused: sum(|status| &status.refused),
-            handed_over: sum(|status| &status.handed_over),
-            timed_out: sum(|status| &status.timed_out),
-            idle_closed: sum(|status| &status.idle_closed),
-            accept_failures: sum(|status| &status.accept_failures),
-            bad_proxy_headers: sum(|status| &status.bad_proxy_headers),
-            malformed: tally.malformed_requests,
-            replies,
-        }
-    }
-
-    fn streams(&self, family: Family) -> StreamStats {
-        let families = || self.http.iter().map(|status| status.of(family));
-        StreamStats {
-            accepted: families().map(|status| status.accepted.get()).sum(),
-            bytes_in: families().map(|status| status.bytes_in.get()).sum(),
-            bytes_out: families().map(|status| status.bytes_out.get()).sum(),
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,6 +13,7 @@ use peerage_tracker::udp::{Datagram, Endpoint, Replies};
 use peerage_tracker::{Counter, Protocol};
 
 use crate::clock::Clock;
+use crate::latency::{Histogram, Timer};
 use crate::listen::{BindError, bind_all, workers_of};
 use crate::stop::{LOOK_EVERY, Stop};
 
@@ -43,6 +44,8 @@ const ROUNDS_BETWEEN_LOOKS: u32 = 4;
 #[repr(align(128))]
 pub(crate) struct Counters {
     families: [FamilyCounters; 2],
+    /// From the moment a batch was received until its replies were handed to the kernel.
+    pub(crate) latency: Histogram,
 }
 
 /// What a worker's sockets of one family have seen.
@@ -142,6 +145,7 @@ impl Sockets {
             batch: Batch::new(backend, BATCH_DATAGRAMS),
             replies: Replies::new(BATCH_DATAGRAMS),
             requests: Vec::with_capacity(usize::from(BATCH_DATAGRAMS)),
+            timer: Timer::new(),
         };
         let mut round = 0_u32;
         let mut drops_looked_at_secs = 0;
@@ -174,6 +178,7 @@ impl Sockets {
 struct Port<'a> {
     socket: &'a Socket,
     counters: &'a FamilyCounters,
+    latency: &'a Histogram,
     /// Whether it is worth asking before the next wait.
     busy: bool,
     /// As last read, modulo 2^32.
@@ -183,7 +188,8 @@ struct Port<'a> {
 impl<'a> Port<'a> {
     fn new(socket: &'a Socket, counters: &'a Counters) -> Self {
         let family = Family::of(socket.local_address().ip());
-        Self { socket, counters: counters.of(family), busy: true, drops: 0 }
+        let latency = &counters.latency;
+        Self { socket, counters: counters.of(family), latency, busy: true, drops: 0 }
     }
 
     fn look_at_drops(&mut self) {
@@ -206,6 +212,7 @@ struct Worker {
     replies: Replies,
     /// Empty between batches.
     requests: Vec<Datagram<'static>>,
+    timer: Timer,
 }
 
 impl Worker {
@@ -219,6 +226,7 @@ impl Worker {
                 return 0;
             }
         };
+        let begun = self.timer.begin();
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let (mut bytes, mut truncated) = (0, 0);
         for received in self.batch.iter() {
@@ -232,6 +240,9 @@ impl Worker {
         self.endpoint.handle(now, &requests, &mut self.replies);
         self.requests = recycle(requests);
         let sent = self.batch.reply(port.socket, self.replies.iter());
+        if let Some(begun) = begun {
+            port.latency.add(begun.elapsed(), sent.datagrams);
+        }
         port.counters.datagrams_in.add(count as u64);
         port.counters.bytes_in.add(bytes);
         port.counters.truncated.add(truncated);

@@ -185,3 +185,51 @@ fn help_and_version_are_no_failures() {
     let version = run(&["--version"], &[]);
     assert_eq!(version.stdout, concat!("peerage ", env!("CARGO_PKG_VERSION"), "\n"));
 }
+
+#[test]
+fn mode_is_a_word_for_private_enabled() {
+    let folder = folder();
+    let file = write(&folder, "p.toml", "mode = \"private\"\n[listen]\nport = 1\n");
+    let ended = run(&["print-config", "-c", &file], &[]);
+    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stdout);
+    let ended = run(&["print-config"], &[("PEERAGE__MODE", "private")]);
+    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stdout);
+    check_file("mode = \"secret\"\n", &["p.toml:1: mode = secret", "\"open\", \"private\""]);
+}
+
+#[test]
+fn ocelot_conf_fills_in_what_the_configuration_does_not_say() {
+    let folder = folder();
+    let conf = "listen_port = 1000\nannounce_interval = 600\nnumwant_limit = 7\nfoo = 1\n\
+                mysql_password = hunter2\nsite_password = abcdefghijklmnopqrstuvwxyz012345\n";
+    let ocelot = write(&folder, "ocelot.conf", conf);
+    let file = write(&folder, "p.toml", "[announce]\nnumwant_default = 3\n");
+    let all = ["print-config", "-c", &file, "--ocelot-conf", &ocelot, "-p", "2000"];
+    let ended = run(&all, &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for line in [
+        "port = 2000",
+        "interval = \"10m\"",
+        "numwant_default = 3",
+        "peers_per_response_max = 7",
+        "# site_password is set and not shown",
+        "# url is set and not shown",
+    ] {
+        assert!(ended.stdout.lines().any(|one| one == line), "{line}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("hunter2") && !ended.stdout.contains("abcdefgh"));
+    let ended = run(&["check-config", "--ocelot-conf", &ocelot], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ocelot.conf: line 4: unknown key foo"), "{}", ended.stderr);
+}
+
+#[test]
+fn ocelot_conf_that_is_missing_or_wrong_is_a_mistake() {
+    check_arguments(&["serve", "--ocelot-conf", "/nowhere"], &[], &["cannot read /nowhere"]);
+    let folder = folder();
+    let wrong = "\nlisten_port = x\nsite_password = tooshort\n";
+    let ocelot = write(&folder, "ocelot.conf", wrong);
+    let parts =
+        ["ocelot.conf:2: listen.port = x", "ocelot.conf:3: gazelle.site_password = (hidden)"];
+    check_arguments(&["serve", "--ocelot-conf", &ocelot], &[], &parts);
+}

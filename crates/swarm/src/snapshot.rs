@@ -39,8 +39,7 @@ impl Swarms {
     pub const SNAPSHOT_PARTS: u32 = SHARDS as u32;
 
     /// Appends one part, from 0 to [`Swarms::SNAPSHOT_PARTS`], to `out`. Holds one lock at a time,
-    /// for about as long as [`Swarms::expire`] does; `pause` is called between two tables of a
-    /// large swarm, with no lock held.
+    /// for about as long as [`Swarms::expire`] does; `pause` is called after each, as there.
     pub fn save(&self, part: u32, out: &mut Vec<u8>, mut pause: impl FnMut()) {
         let place = &self.shards[part as usize];
         let ids = self.shared.peer_ids == PeerIds::Kept;
@@ -53,6 +52,7 @@ impl Swarms {
             }
         }
         lock(&place.shard).save_small(ids, out);
+        pause();
     }
 
     /// Puts in what [`Swarms::save`] wrote at `saved_at`, of any part and by any store that keeps

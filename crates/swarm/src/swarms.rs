@@ -56,8 +56,10 @@ impl Swarms {
     /// An empty store. `key` is secret: with it one could choose info_hashes that collide.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds) -> Self {
         let addresses = (limits.peers_per_address_max != 0).then(Addresses::new);
+        let peer_timeout_secs = AtomicU32::new(whole_secs(limits.peer_timeout));
         let shared = Shared {
             key: HashKey(key),
+            peer_timeout_secs,
             limits,
             peer_ids,
             swarms: AtomicU64::new(0),
@@ -148,6 +150,16 @@ impl Swarms {
             IpAddr::V4(ip) => shard.prefetch(key, place, Slot4::of(ip, announce.port), &look),
             IpAddr::V6(ip) => shard.prefetch(key, place, Slot6::of(ip, announce.port), &look),
         }
+    }
+
+    /// After which a peer that was not heard from is no longer handed out.
+    pub fn peer_timeout(&self) -> Duration {
+        self.shared.peer_timeout()
+    }
+
+    /// Changes what [`Limits::peer_timeout`] says, from the next announce on.
+    pub fn set_peer_timeout(&self, timeout: Duration) {
+        self.shared.peer_timeout_secs.store(whole_secs(timeout), Ordering::Relaxed);
     }
 
     /// The counts of a swarm; all zero for one that is not known.
@@ -320,6 +332,11 @@ impl Swarms {
         hint.set(&shard);
         self.shared.swarms.fetch_sub(expired.swarms - before, Ordering::Relaxed);
     }
+}
+
+/// Seconds of a timeout, which is cut to two hours where it is used.
+fn whole_secs(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn shard_of(hash: u64) -> usize {

@@ -315,3 +315,19 @@ fn peers_are_as_small_as_stated() {
         assert!(bytes <= bytes_max, "{swarm_count} swarms x {peers_each}: {bytes:.1} bytes a peer");
     }
 }
+
+#[test]
+fn peer_timeout_is_what_it_was_last_set_to() {
+    let mut client = Client::new(LIMITS);
+    client.announce(NOW, &here(1, 1, Role::Seeder, 0));
+    let later = NOW + Duration::from_secs(2000);
+    let asking = here(1, 2, Role::Leecher, 10);
+    let (timeout, handed_out) = (Duration::from_secs(2500), |client: &mut Client| {
+        client.announce(later, &asking);
+        client.peers.v4.len()
+    });
+    assert_eq!(handed_out(&mut client), 0);
+    client.swarms.set_peer_timeout(timeout);
+    assert_eq!(client.swarms.peer_timeout(), timeout);
+    assert_eq!(handed_out(&mut client), 1);
+}

@@ -5,16 +5,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 
-use peerage_proto::{Event, InfoHash, PeerId};
+use peerage_proto::{Event, Family, InfoHash, PeerId};
 use peerage_swarm::{
     self as swarm, Change, Counts, Effect, Limits, News, Now, PeerIds, Peers, Rng, Role, Stored,
     Swarms, Want,
 };
 
 use crate::lock::{Mutex, lock};
+use crate::private::Private;
+use crate::samples::Picker;
 use crate::share::{self, Outbox, Share, Told};
-use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally};
+use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +94,19 @@ pub struct Tracker {
     rules_version: AtomicU64,
     breath: Mutex<Breath>,
     interval_secs: AtomicU32,
+    timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Members alone are answered where it is there.
+    private: Option<Private>,
     /// `None` where this node is alone.
     share: Option<Arc<Share>>,
+}
+
+/// The peer timeout that is wanted.
+struct Timeout {
+    wanted: Duration,
+    /// Since when it has been shorter than the one in force.
+    shorter_since: Option<Now>,
 }
 
 /// What each worker owns: its random generator, its counters, its copy of the rules, its buffer of
@@ -106,6 +119,7 @@ pub struct Worker {
     /// As of the last [`Tracker::refresh`].
     pub rules: Arc<Rules>,
     rules_version: u64,
+    picker: Picker,
     /// The peers of the announce being answered.
     pub peers: Peers,
     /// Whether the announce just answered was the first to its swarm, and other nodes are being
@@ -119,15 +133,28 @@ impl Tracker {
     /// An empty tracker. `key` is secret and random.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds, rules: Rules) -> Self {
         let breath = Breath::new(rules.interval);
+        let timeout = Timeout { wanted: limits.peer_timeout, shorter_since: None };
         Self {
+            timeout: Mutex::new(timeout),
             swarms: Swarms::new(key, limits, peer_ids),
             rules: Mutex::new(Arc::new(rules)),
             rules_version: AtomicU64::new(0),
             interval_secs: AtomicU32::new(breath.current_secs()),
             breath: Mutex::new(breath),
             counters: Mutex::default(),
+            private: None,
             share: None,
         }
+    }
+
+    /// The same tracker for members alone: private mode.
+    pub fn with_members(self, private: Private) -> Self {
+        Self { private: Some(private), ..self }
+    }
+
+    /// Members and torrents, in private mode.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
     }
 
     /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
@@ -150,9 +177,10 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
+        let picker = Picker::new();
         let outbox = self.share.as_ref().map(|share| share.outbox());
         let peers = Peers::default();
-        Worker { rng, counters, rules, rules_version, peers, awaited: false, outbox }
+        Worker { rng, counters, rules, rules_version, picker, peers, awaited: false, outbox }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -163,6 +191,7 @@ impl Tracker {
             worker.rules_version = version;
             worker.rules = self.rules();
         }
+        worker.picker.follow(&worker.counters.samples);
     }
 
     /// The swarms.
@@ -199,10 +228,39 @@ impl Tracker {
         self.interval_secs.store(breath.current_secs(), Ordering::Relaxed);
     }
 
+    /// Takes another peer timeout into force. A longer one at once; a shorter one by
+    /// [`Tracker::settle`], when all who were promised the longer one have come back or gone.
+    pub fn set_peer_timeout(&self, wanted: Duration) {
+        let mut timeout = lock(&self.timeout);
+        *timeout = Timeout { wanted, shorter_since: None };
+        if self.swarms.peer_timeout() < wanted {
+            self.swarms.set_peer_timeout(wanted);
+        }
+    }
+
+    /// Takes a shorter peer timeout into force when its time has come; to be called about once a
+    /// second.
+    pub fn settle(&self, now: Now) {
+        let mut timeout = lock(&self.timeout);
+        let current = self.swarms.peer_timeout();
+        if current <= timeout.wanted {
+            return;
+        }
+        let since = *timeout.shorter_since.get_or_insert(now);
+        if current < now.since(since) {
+            self.swarms.set_peer_timeout(timeout.wanted);
+        }
+    }
+
     /// The interval in force and where it is going, in seconds, without jitter.
     pub fn interval_secs(&self) -> (u32, u32) {
         let breath = lock(&self.breath);
         (breath.current_secs(), breath.goal_secs())
+    }
+
+    /// Why the interval is what it is, at a load that is not always known.
+    pub fn interval_why(&self, load: Option<LoadAverages>) -> Why {
+        lock(&self.breath).why(load)
     }
 
     /// The counters of all workers, past and present.
@@ -210,6 +268,14 @@ impl Tracker {
         let mut tally = Tally::default();
         lock(&self.counters).iter().for_each(|counters| tally.add(counters));
         tally
+    }
+
+    /// Takes the samples out that the workers have picked since the last time, and asks for about
+    /// `wanted` of each worker until the next. By one thread alone, a few times a second.
+    pub fn drain_samples(&self, wanted: u32, mut visit: impl FnMut(Sample)) {
+        for counters in lock(&self.counters).iter() {
+            counters.samples.drain(counters.announces(), wanted, &mut visit);
+        }
     }
 
     /// Announces, leaving the peers to hand out in `worker.peers`.
@@ -328,6 +394,15 @@ impl Tracker {
     }
 }
 
+impl Worker {
+    /// Counts an announce that could be read, whether or not it is then refused, and may pick it
+    /// for a sample.
+    pub(crate) fn count_announce(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
+        self.counters.request(protocol, Family::of(address), Kind::Announce);
+        self.picker.see(&self.counters.samples, protocol, address, peer_id);
+    }
+}
+
 impl Announce {
     /// What the announce changes in its swarm. `left` alone decides who is a seeder.
     fn change(&self) -> Change {
@@ -340,6 +415,28 @@ impl Announce {
                 completed: event == Event::Completed,
                 paused: event == Event::Paused,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn longer_timeout_holds_at_once_and_a_shorter_one_when_the_longer_has_passed() {
+        let secs = Duration::from_secs;
+        let limits = Limits { peer_timeout: secs(1000), ..Limits::default() };
+        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, Rules::default());
+        let start = Now::from_millis(1_800_000_000_000);
+        tracker.set_peer_timeout(secs(2000));
+        assert_eq!(tracker.swarms().peer_timeout(), secs(2000));
+        tracker.set_peer_timeout(secs(500));
+        for (after_secs, timeout_secs) in [(0, 2000), (1999, 2000), (2001, 500), (9000, 500)] {
+            tracker.settle(start + secs(after_secs));
+            assert_eq!(tracker.swarms().peer_timeout(), secs(timeout_secs), "{after_secs}");
         }
     }
 }

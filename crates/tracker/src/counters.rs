@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use peerage_proto::Family;
 
-use crate::Refusal;
+use crate::{Refusal, Samples};
 
 /// The way a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl Kind {
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// A count of none.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds `count`. Only its own worker may: this is a load and a store, not a locked addition.
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
@@ -66,12 +71,20 @@ pub struct Counters {
     pub malformed_requests: Counter,
     /// UDP requests whose connection id was not valid.
     pub bad_connection_ids: Counter,
+    /// Announces picked out of those it has seen.
+    pub(crate) samples: Samples,
 }
 
 impl Counters {
     /// Counts a request that could be read, whether or not it is then refused.
     pub fn request(&self, protocol: Protocol, family: Family, kind: Kind) {
         self.requests[protocol as usize][family as usize][kind as usize].add(1);
+    }
+
+    /// Announces over every protocol, those refused included.
+    pub(crate) fn announces(&self) -> u64 {
+        let kinds = self.requests.as_flattened().iter();
+        kinds.map(|kinds| kinds[Kind::Announce as usize].get()).sum()
     }
 
     /// Counts a reply with a failure reason.
@@ -113,6 +126,22 @@ impl Tally {
     /// Requests that could be read, those refused included.
     pub fn requests(&self, protocol: Protocol, family: Family, kind: Kind) -> u64 {
         self.requests[protocol as usize][family as usize][kind as usize]
+    }
+
+    /// Requests of every kind that could be read, those refused included.
+    pub fn all_requests(&self, protocol: Protocol, family: Family) -> u64 {
+        self.requests[protocol as usize][family as usize].iter().sum()
+    }
+
+    /// Announces over every protocol, those refused included.
+    pub fn announces(&self) -> u64 {
+        let kinds = self.requests.as_flattened().iter();
+        kinds.map(|kinds| kinds[Kind::Announce as usize]).sum()
+    }
+
+    /// Replies with a failure reason, over every protocol.
+    pub fn all_refusals(&self) -> u64 {
+        self.refusals.as_flattened().iter().sum()
     }
 
     /// Replies with a failure reason.

@@ -1,5 +1,6 @@
 //! The interval breathes: longer under load, shorter when the machine is idle.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use peerage_swarm::Now;
@@ -25,6 +26,40 @@ impl Default for IntervalLimits {
 
 /// The load averages over 1, 5 and 15 minutes.
 pub type LoadAverages = [f64; 3];
+
+/// Why the interval is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its bounds leave it no choice.
+    Fixed,
+    /// It is on its way to a shorter one.
+    MovingDown,
+    /// It is on its way to a longer one.
+    MovingUp,
+    /// The load is not known: it stays where it is.
+    NoLoad,
+    /// The machine is idle: the next decision makes it shorter, if it may be.
+    Idle,
+    /// The machine is loaded: the next decision makes it longer, if it may be.
+    Loaded,
+    /// The load averages are on both sides of the limit, or at it: it stays where it is.
+    Steady,
+}
+
+impl Why {
+    /// The word for it in statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::MovingDown => "moving_down",
+            Self::MovingUp => "moving_up",
+            Self::NoLoad => "no_load",
+            Self::Idle => "idle",
+            Self::Loaded => "loaded",
+            Self::Steady => "steady",
+        }
+    }
+}
 
 /// By how much one decision moves the goal.
 const STEP_SECS: u32 = 60;
@@ -101,13 +136,33 @@ impl Breath {
         self.goal_secs
     }
 
-    fn decide(&mut self, now: Now, load: LoadAverages) {
-        let goal = if load.iter().all(|&load| load < self.limits.load_max) {
-            self.goal_secs.saturating_sub(STEP_SECS)
+    /// Why the interval is what it is, at a load that is not always known.
+    pub fn why(&self, load: Option<LoadAverages>) -> Why {
+        match (self.current_secs.cmp(&self.goal_secs), load) {
+            _ if self.limits.max_secs <= self.limits.min_secs => Why::Fixed,
+            (Ordering::Greater, _) => Why::MovingDown,
+            (Ordering::Less, _) => Why::MovingUp,
+            (Ordering::Equal, None) => Why::NoLoad,
+            (Ordering::Equal, Some(load)) => self.weigh(load),
+        }
+    }
+
+    /// [`Why::Idle`], [`Why::Loaded`] or [`Why::Steady`].
+    fn weigh(&self, load: LoadAverages) -> Why {
+        if load.iter().all(|&load| load < self.limits.load_max) {
+            Why::Idle
         } else if load.iter().all(|&load| load > self.limits.load_max) {
-            self.goal_secs.saturating_add(STEP_SECS)
+            Why::Loaded
         } else {
-            self.goal_secs
+            Why::Steady
+        }
+    }
+
+    fn decide(&mut self, now: Now, load: LoadAverages) {
+        let goal = match self.weigh(load) {
+            Why::Idle => self.goal_secs.saturating_sub(STEP_SECS),
+            Why::Loaded => self.goal_secs.saturating_add(STEP_SECS),
+            _ => self.goal_secs,
         };
         self.previous_goal_secs = self.goal_secs;
         self.goal_secs = Self::within(&self.limits, goal);
@@ -187,6 +242,32 @@ mod tests {
         assert_eq!(Breath::new(limits).current_secs(), 239);
         let crossed = IntervalLimits { min_secs: 600, max_secs: 300, ..limits };
         assert_eq!(Breath::new(crossed).current_secs(), 600);
+    }
+
+    #[test]
+    fn interval_can_say_why_it_is_what_it_is() {
+        let limits = |min_secs, max_secs| IntervalLimits {
+            start_secs: max_secs,
+            min_secs,
+            max_secs,
+            ..IntervalLimits::default()
+        };
+        let still = Breath::new(limits(600, 1200));
+        for (load, why) in [
+            (None, Why::NoLoad),
+            (Some(IDLE), Why::Idle),
+            (Some(LOADED), Why::Loaded),
+            (Some(MIXED), Why::Steady),
+        ] {
+            assert_eq!(still.why(load), why);
+            assert_eq!(Breath::new(limits(600, 600)).why(load), Why::Fixed);
+        }
+        let mut down = still.clone();
+        run(&mut down, 0, 10, IDLE);
+        assert_eq!(down.why(Some(LOADED)), Why::MovingDown);
+        let mut up = Breath::new(IntervalLimits { start_secs: 700, ..limits(600, 1200) });
+        run(&mut up, 0, 10, LOADED);
+        assert_eq!(up.why(None), Why::MovingUp);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Raw, Seconds, Secret, Value, Whole,
+    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, Raw,
+    ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -32,6 +33,8 @@ pub(crate) struct Key {
     pub(crate) takes: Takes,
     /// What is right, see [`Value::right`].
     pub(crate) right: fn() -> String,
+    /// What its values are like, see [`Value::shape`].
+    pub(crate) shape: fn() -> Shape,
 }
 
 /// A section of the file.
@@ -48,6 +51,12 @@ impl Key {
     /// Its variable in the environment: `PEERAGE__LISTEN__PORT`.
     pub(crate) fn variable(&self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name.replace('.', "__").to_uppercase())
+    }
+
+    /// Whether the API may change it: not what takes a restart, and never which files are opened.
+    pub(crate) fn is_live(&self) -> bool {
+        let kind = (self.shape)().kind;
+        self.takes == Takes::Reload && kind != Kind::Path && kind != Kind::Secret
     }
 
     /// Its name within its section.
@@ -87,6 +96,7 @@ macro_rules! config {
                 doc: &[$($doc),*],
                 takes: Takes::$takes,
                 right: <$type as Value>::right,
+                shape: <$type as Value>::shape,
             }),*],
         }),*];
 
@@ -106,7 +116,7 @@ macro_rules! config {
             }
 
             /// The setting `key` in TOML; `None` for a secret that is set.
-            pub(super) fn write(&self, key: &Key) -> Option<String> {
+            pub(crate) fn write(&self, key: &Key) -> Option<String> {
                 $($(if key.name == concat!(stringify!($section), ".", stringify!($key)) {
                     return Value::write(&self.$section.$key);
                 })*)*
@@ -184,7 +194,8 @@ config! {
         [Reload] numwant_default: Whole<0, 2000> = Whole(50);
         /// A peer not heard from for longer is no longer handed out. Has to be longer than
         /// max_interval and jitter together. "auto" is half as long again as both, and a minute.
-        [Restart] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
+        /// A shorter one comes into force once all who were promised the longer have come back.
+        [Reload] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
         /// The load average above which the machine is loaded, and the interval grows. "auto" is
         /// the number of CPUs less a half.
         [Reload] load_max: Auto<Load> = Auto::Auto;
@@ -237,11 +248,11 @@ config! {
     /// HTTP (BEP 3, 7, 23, 48).
     http: Http {
         /// Whether a connection may serve more than one request.
-        [Restart] keep_alive: bool = true;
+        [Reload] keep_alive: bool = true;
         /// How long a client may take to send a request, or to take in a reply.
-        [Restart] timeout: Seconds<1, 600> = Seconds(3);
+        [Reload] timeout: Seconds<1, 600> = Seconds(3);
         /// How long a connection may stay open between two requests.
-        [Restart] idle_timeout: Seconds<1, 3600> = Seconds(15);
+        [Reload] idle_timeout: Seconds<1, 3600> = Seconds(15);
         /// Most connections at once. One more is closed.
         [Restart] connections_max: Whole<1, 1_000_000> = Whole(20_000);
         /// Most connections at once that ask for pages. One more is told to come back later.
@@ -267,11 +278,59 @@ config! {
     pages: Pages {
         /// The charset that the pages are declared with.
         [Restart] charset: String = "utf-8".into();
-        /// The locale by which the pages write numbers. There is no page with numbers yet: it has
-        /// no effect.
+        /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
+        /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
+        /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
+        [Restart] largest_swarms: bool = false;
+        /// Most viewers of the map at once. One more is told to come back later.
+        [Restart] viewers_max: Whole<0, 100_000> = Whole(1000);
+    }
+    /// A tracker for members alone, with an account of what each moves.
+    private: Private {
+        /// Whether it is one. A key `mode` before the first section, with "private" for its value,
+        /// says the same.
+        [Restart] enabled: bool = false;
+        /// How long a client that asks for a torrent that was deleted is told why.
+        [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);
+    }
+    /// Where the members, torrents and accounts of a private tracker are.
+    database: Database {
+        /// SQLite, MariaDB/MySQL or PostgreSQL. Without one it is `peerage.sqlite` in
+        /// process.data_dir.
+        [Restart] url: SecretUrl = SecretUrl(String::new());
+        /// Whose tables are there: "peerage" for ours, which are made where there are none,
+        /// "gazelle" for those of a site. "auto" is the latter where `[gazelle]` has a password.
+        [Restart] schema: Schema = Schema::Auto;
+        /// How often what was announced is written.
+        [Restart] flush_interval: Seconds<1, 300> = Seconds(3);
+        /// How long the database may be out of reach at the start before the tracker gives up.
+        /// Once it runs it never does.
+        [Restart] start_timeout: Seconds<0, 3600> = Seconds(60);
+        /// How long a stop waits until all is written. What is left then is lost, and said so.
+        [Restart] stop_timeout: Seconds<1, 600> = Seconds(30);
+        /// Whether nothing is written: for a look at a site's tables.
+        [Restart] readonly: bool = false;
+    }
+    /// For a Gazelle site, in the place of Ocelot. On where there is a password.
+    gazelle: Gazelle {
+        /// The site's own passkey, by which it tells of members and torrents. Gazelle has it as
+        /// TRACKER_SECRET.
+        [Restart] site_password: Password = Password(None);
+        /// By which the site asks for figures. Gazelle has it as TRACKER_REPORTKEY.
+        [Restart] report_password: Password = Password(None);
+        /// How reports are written: "json" for sites that descend from Orpheus, as Ocelot 2 does,
+        /// "text" for those that descend from WhatCD, as Ocelot 1.0 does.
+        [Restart] report_style: ReportStyle = ReportStyle::Json;
+        /// Where the site is told of tokens that were used up: its address, `http://` or
+        /// `https://`, and the folder of its `tools.php` if it has one. Empty to tell nobody.
+        [Restart] site_url: String = String::new();
+        /// What it means that an update leaves out `visible`, `can_leech` or `freetorrent`: "keep"
+        /// for nothing; "ocelot" for visible, for the right to download and for neutral, as the
+        /// program of that name has it, so that a site that restores a right unhides its member.
+        [Restart] absent_parameters: Absent = Absent::Keep;
     }
     /// What is logged, to stderr.
     log: Log {

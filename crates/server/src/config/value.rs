@@ -26,6 +26,62 @@ pub(crate) trait Value: Sized + PartialEq {
     fn read(raw: &Raw<'_>) -> Option<Self>;
     /// The value in TOML; `None` for a secret, which is not shown.
     fn write(&self) -> Option<String>;
+    /// What there is to know about the values for who lets one be entered.
+    fn shape() -> Shape;
+}
+
+/// What the values of a setting are like, see [`Value::shape`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    /// What they are.
+    pub(crate) kind: Kind,
+    /// The least, in the unit of the kind, where there is one.
+    pub(crate) min: Option<f64>,
+    /// The most, likewise.
+    pub(crate) max: Option<f64>,
+    /// The words that are right, besides what the kind says; alone for a text, if there are any.
+    pub(crate) choices: Vec<&'static str>,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Seconds, or a text such as `30m`.
+    Duration,
+    /// Bytes, or a text such as `8MiB`.
+    Bytes,
+    /// A number.
+    Number,
+    /// True or false.
+    Bool,
+    /// A text.
+    Text,
+    /// The path of a file. Never the API's to change: it would make us open what it names.
+    Path,
+    /// A text that is not shown.
+    Secret,
+    /// Texts.
+    List,
+}
+
+impl Shape {
+    /// Values without bounds that can be told.
+    pub(crate) const fn of(kind: Kind) -> Self {
+        Self { kind, min: None, max: None, choices: Vec::new() }
+    }
+
+    fn within(kind: Kind, min: f64, max: f64) -> Self {
+        Self { min: Some(min), max: Some(max), ..Self::of(kind) }
+    }
+}
+
+/// The seconds or bytes that a text of `kind` such as `30m` means.
+pub(crate) fn amount(kind: Kind, text: &str) -> Option<u64> {
+    match kind {
+        Kind::Duration => read_units(&Raw::Text(text), TIME),
+        Kind::Bytes => read_units(&Raw::Text(text), SIZE),
+        _ => None,
+    }
 }
 
 impl Raw<'_> {
@@ -90,6 +146,11 @@ impl<const MIN: i64, const MAX: i64> Value for Whole<MIN, MAX> {
     fn write(&self) -> Option<String> {
         Some(self.0.to_string())
     }
+
+    fn shape() -> Shape {
+        let max = (MAX != i64::MAX).then_some(MAX as f64);
+        Shape { min: Some(MIN as f64), max, ..Shape::of(Kind::Number) }
+    }
 }
 
 impl Value for bool {
@@ -106,6 +167,10 @@ impl Value for bool {
 
     fn write(&self) -> Option<String> {
         Some(self.to_string())
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Bool)
     }
 }
 
@@ -129,6 +194,10 @@ impl Value for Load {
 
     fn write(&self) -> Option<String> {
         Some(format!("{:?}", self.0))
+    }
+
+    fn shape() -> Shape {
+        Shape { min: Some(0.0), ..Shape::of(Kind::Number) }
     }
 }
 
@@ -181,6 +250,10 @@ impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
     fn write(&self) -> Option<String> {
         Some(quoted(&write_units(self.0, TIME)))
     }
+
+    fn shape() -> Shape {
+        Shape::within(Kind::Duration, MIN as f64, MAX as f64)
+    }
 }
 
 /// A size in bytes within bounds: `"8MiB"` or a bare number of bytes.
@@ -199,6 +272,10 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&write_units(self.0, SIZE)))
+    }
+
+    fn shape() -> Shape {
+        Shape::within(Kind::Bytes, MIN as f64, MAX as f64)
     }
 }
 
@@ -239,6 +316,12 @@ impl<T: Value> Value for Auto<T> {
             Self::Is(value) => value.write(),
         }
     }
+
+    fn shape() -> Shape {
+        let mut shape = T::shape();
+        shape.choices.push("auto");
+        shape
+    }
 }
 
 /// A text that may be anything on one line; empty for none.
@@ -254,6 +337,10 @@ impl Value for String {
     fn write(&self) -> Option<String> {
         Some(quoted(self))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
+    }
 }
 
 /// A path; empty for none.
@@ -268,6 +355,10 @@ impl Value for Option<PathBuf> {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&self.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Path)
     }
 }
 
@@ -294,6 +385,10 @@ impl<T: Value> Value for Many<T> {
     fn write(&self) -> Option<String> {
         let values: Option<Vec<String>> = self.0.iter().map(T::write).collect();
         Some(format!("[{}]", values?.join(", ")))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::List)
     }
 }
 
@@ -324,6 +419,10 @@ impl Value for BindAddress {
             None => self.ip.to_string(),
         }))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
+    }
 }
 
 /// An address or a range of addresses.
@@ -338,6 +437,10 @@ impl Value for Prefix {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
     }
 }
 
@@ -368,6 +471,65 @@ impl Value for Secret {
     fn write(&self) -> Option<String> {
         self.0.is_none().then(|| quoted(""))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
+}
+
+/// 32 secret bytes as they stand in a path, or none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Password(pub(crate) Option<[u8; 32]>);
+
+impl Value for Password {
+    fn right() -> String {
+        "32 letters and digits, or \"\" for none".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let bytes = raw.text()?.as_bytes();
+        if bytes.is_empty() {
+            return Some(Self(None));
+        }
+        let fine = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte));
+        bytes.try_into().ok().filter(|_| fine).map(|bytes| Self(Some(bytes)))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_none().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
+}
+
+/// A URL that may hold a password, so that it is not shown; empty for none.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretUrl(pub(crate) String);
+
+impl Value for SecretUrl {
+    fn right() -> String {
+        "a URL such as \"sqlite:///var/lib/peerage/peerage.sqlite\", \
+         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" \
+         for none"
+            .into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let text = raw.text()?;
+        let schemes = ["sqlite:", "mysql://", "mariadb://", "postgres://", "postgresql://"];
+        let fine = text.is_empty() || schemes.iter().any(|scheme| text.starts_with(scheme));
+        (fine && !text.contains(char::is_control)).then(|| Self(text.into()))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_empty().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
 }
 
 /// Declares a setting that is one of a few words.
@@ -388,6 +550,12 @@ macro_rules! choice {
 
             fn write(&self) -> Option<String> {
                 Some($crate::config::value::quoted(match self { $(Self::$variant => $word,)+ }))
+            }
+
+            fn shape() -> $crate::config::value::Shape {
+                let choices = vec![$($word),+];
+                let text = $crate::config::value::Shape::of($crate::config::value::Kind::Text);
+                $crate::config::value::Shape { choices, ..text }
             }
         }
     };
@@ -416,6 +584,38 @@ choice! {
         Time = "time",
         /// Level, text: for a journal that keeps the time itself.
         Plain = "plain",
+    }
+}
+
+choice! {
+    /// Whose tables the database has.
+    Schema {
+        /// Gazelle's, where `[gazelle]` has a password; ours elsewhere.
+        Auto = "auto",
+        /// Those that `peerage` makes and keeps itself.
+        Peerage = "peerage",
+        /// A site's, of either generation.
+        Gazelle = "gazelle",
+    }
+}
+
+choice! {
+    /// How reports are written.
+    ReportStyle {
+        /// As Ocelot 2 does.
+        Json = "json",
+        /// As Ocelot 1.0 does.
+        Text = "text",
+    }
+}
+
+choice! {
+    /// What it means that a site leaves out a parameter.
+    Absent {
+        /// That nothing changes.
+        Keep = "keep",
+        /// What it means to Ocelot.
+        Ocelot = "ocelot",
     }
 }
 

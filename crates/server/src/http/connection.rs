@@ -7,14 +7,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
-use peerage_proto::Family;
 use peerage_proto::http::{HEAD_BYTES_MAX, HeadEnd, HeadError, write_error};
 use peerage_proto::proxy::{self, Source};
+use peerage_proto::{Family, gazelle};
 use peerage_swarm::Now;
 use peerage_tracker::http::{Endpoint, Handled, Stream};
 use socket2::SockRef;
 
 use super::{Settings, Status};
+use crate::latency::Timer;
 
 /// A worker's buffer to read into: what a connection may have kept, and as much again.
 pub(super) const INPUT_BYTES: usize = 2 * HEAD_BYTES_MAX;
@@ -43,6 +44,8 @@ pub(super) struct Desk<'a> {
     pub(super) input: &'a mut [u8],
     /// Empty but while one connection is served.
     pub(super) output: &'a mut Vec<u8>,
+    /// Which reads are timed until their replies are sent.
+    pub(super) timer: &'a mut Timer,
     pub(super) now: Now,
 }
 
@@ -214,7 +217,12 @@ impl Connection {
             let drained = short && cfg!(unix);
             desk.status.of(self.family).bytes_in.add(read as u64);
             desk.input[..kept].copy_from_slice(&self.unread);
-            match self.answer(desk, kept + read, drained) {
+            let timed = desk.timer.begin().map(|begun| (begun, desk.status.replied()));
+            let next = self.answer(desk, kept + read, drained);
+            if let Some((begun, replied)) = timed {
+                desk.status.latency.add(begun.elapsed(), desk.status.replied() - replied);
+            }
+            match next {
                 Next::Wait if self.is_sending() => return Next::Wait,
                 Next::Wait if drained && self.phase == Phase::Open && !self.read_closed => {
                     return Next::Wait;
@@ -295,6 +303,9 @@ impl Connection {
         let head_bytes_max = desk.settings.head_bytes_max;
         while desk.output.len() < OUTPUT_BYTES_MAX {
             let rest = &desk.input[*at..filled];
+            if desk.settings.site && gazelle::is_request(rest) {
+                return Answered::Elsewhere;
+            }
             let head_bytes = match self.head_end.find(rest) {
                 Ok(None) if rest.len() < head_bytes_max => return Answered::All,
                 Ok(Some(head_bytes)) if head_bytes <= head_bytes_max => head_bytes,

@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use peerage_proto::Family;
 use peerage_tracker::Counter;
 
+use crate::latency::Histogram;
+
 /// What one worker's connections have seen since its start. Written by that worker alone, read by
 /// any.
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ pub(crate) struct Status {
     /// threads.
     pub(crate) full_scrape_bytes_out: AtomicU64,
     codes: [Counter; Status::CODES.len() + 1],
+    /// From the moment requests were read until their replies were handed to the kernel.
+    pub(crate) latency: Histogram,
 }
 
 /// What a worker's connections of one family have seen.
@@ -61,6 +65,11 @@ impl Status {
     /// Replies by status code, those with a code not in [`Status::CODES`] last, as 0.
     pub(crate) fn replies(&self) -> impl Iterator<Item = (u16, u64)> {
         Self::CODES.into_iter().chain([0]).zip(&self.codes).map(|(code, count)| (code, count.get()))
+    }
+
+    /// Replies with any status code.
+    pub(super) fn replied(&self) -> u64 {
+        self.codes.iter().map(Counter::get).sum()
     }
 
     pub(super) fn count_ended(&self) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use peerage_proto::Family;
 use peerage_proto::http::{self, write_error};
+use peerage_proto::{Family, gazelle};
 use peerage_swarm::Now;
 use peerage_tracker::http::{FullScrape, Stream};
 
@@ -20,6 +20,7 @@ use super::{Answering, Handover, Listeners, Settings, Status};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock::Clock;
+use crate::latency::Timer;
 use crate::stop::{LOOK_EVERY, Stop};
 
 /// Events taken from the kernel at once.
@@ -53,6 +54,7 @@ pub(super) struct Worker {
     clock: Clock,
     input: Box<[u8]>,
     output: Vec<u8>,
+    timer: Timer,
 }
 
 struct Listening {
@@ -93,6 +95,7 @@ impl Worker {
             clock,
             input: vec![0; INPUT_BYTES].into(),
             output: Vec::new(),
+            timer: Timer::new(),
         })
     }
 
@@ -106,6 +109,7 @@ impl Worker {
                 result => result?,
             }
             now = self.clock.now();
+            self.answering.waits.copy_to(&mut self.settings);
             for number in std::mem::take(&mut self.again) {
                 if let Some(connection) = self.slots.at(number) {
                     connection.queued = false;
@@ -220,11 +224,12 @@ impl Worker {
     }
 
     fn serve(&mut self, number: usize, now: Now) {
-        let Self { slots, answering, settings, status, input, output, .. } = self;
+        let Self { slots, answering, settings, status, input, output, timer, .. } = self;
         let Some(connection) = slots.at(number) else { return };
         let was_sending = connection.is_sending();
         let endpoint = &mut answering.endpoint;
-        let next = connection.serve(&mut Desk { endpoint, settings, status, input, output, now });
+        let mut desk = Desk { endpoint, settings, status, input, output, timer, now };
+        let next = connection.serve(&mut desk);
         output.clear();
         output.shrink_to(OUTPUT_BYTES_KEPT);
         let next = match next {
@@ -251,8 +256,8 @@ impl Worker {
     }
 
     fn desk(&mut self, now: Now) -> Desk<'_> {
-        let Self { answering, settings, status, input, output, .. } = self;
-        Desk { endpoint: &mut answering.endpoint, settings, status, input, output, now }
+        let Self { answering, settings, status, input, output, timer, .. } = self;
+        Desk { endpoint: &mut answering.endpoint, settings, status, input, output, timer, now }
     }
 
     /// Ends what is ours of a connection.
@@ -286,7 +291,11 @@ impl Worker {
     fn hand_over(&mut self, connection: Connection) {
         let (stream, read, _, source) = connection.into_parts();
         let handover = Handover { stream: stream.into(), read, source };
-        match self.answering.handover.try_send(handover) {
+        let to = match &self.answering.site {
+            Some(site) if gazelle::is_request(&handover.read) => site,
+            _ => &self.answering.handover,
+        };
+        match to.try_send(handover) {
             Ok(()) => self.status.handed_over.add(1),
             Err(TrySendError::Full(mut refused) | TrySendError::Closed(mut refused)) => {
                 self.status.refused.add(1);

@@ -1,0 +1,5 @@
+//! The API of the running program: who may do what, what it changes, and what is kept.
+
+mod client;
+mod settings;
+mod tokens;
