@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -76,6 +78,15 @@ pub(crate) struct Connections {
     pub(crate) lifetime: Duration,
     /// The operator's secret.
     pub(crate) key: Option<[u8; 16]>,
+}
+
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// For the pages.
@@ -160,6 +171,10 @@ impl Settings {
             http,
             answers: Arc::new(answers(config)?),
             pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
@@ -173,6 +188,7 @@ impl Settings {
         self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.

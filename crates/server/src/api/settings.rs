@@ -138,7 +138,7 @@ impl Setting {
             Kind::Number => (ViewKind::Number, None),
             Kind::Bool => (ViewKind::Bool, None),
             Kind::Text | Kind::Path | Kind::Secret => (ViewKind::Text, None),
-            Kind::List => (ViewKind::List, None),
+            Kind::List | Kind::Paths => (ViewKind::List, None),
         };
         let amount = |text| value::amount(shape.kind, text).map(|amount| amount as f64);
         Self {

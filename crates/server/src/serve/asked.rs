@@ -51,6 +51,7 @@ impl Running {
         } else {
             self.use_lists();
         }
+        self.read_locations();
         self.show_settings();
         Ok(())
     }
