@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
+    /// Whether there is an allow list in force; `None` where there is one if it has an entry.
+    pub(crate) only_allowed: Option<bool>,
     /// For the UDP workers.
     pub(crate) udp: udp::Settings,
     /// Of connection ids.
@@ -160,6 +162,7 @@ impl Settings {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),
             },
+            only_allowed: values.access.only_allowed.given(),
             udp: udp_settings(config),
             connections: Connections {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
@@ -182,6 +185,7 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
+        self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
         self.locations = newer.locations;

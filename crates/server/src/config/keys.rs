@@ -231,6 +231,9 @@ config! {
         [Reload] allow: Option<PathBuf> = None;
         /// A file of the same form: these are not tracked, whatever the other list says.
         [Reload] deny: Option<PathBuf> = None;
+        /// Whether nothing is tracked but what the allow list holds. "auto" is true where `allow`
+        /// names a file, or where an entry has been added to the allow list through the API.
+        [Reload] only_allowed: Auto<bool> = Auto::Auto;
     }
     /// UDP (BEP 15).
     udp: Udp {
