@@ -300,6 +300,11 @@ impl Source {
         }
     }
 
+    /// Whether the largest swarms are told.
+    pub(crate) fn tells_largest(&self) -> bool {
+        self.largest.is_some()
+    }
+
     /// Takes note of the clients of some announces.
     pub(crate) fn count_clients(&self, samples: &[Sample]) {
         let now = self.clock.now();

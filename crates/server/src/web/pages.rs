@@ -81,7 +81,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
 }
 
 /// Adds what every reply is to be taken with.
-async fn secured(mut response: Response) -> Response {
+pub(super) async fn secured(mut response: Response) -> Response {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -100,7 +100,7 @@ pub(super) fn fresh(content_type: &str, body: String) -> Response {
 }
 
 /// A body in JSON, as of now.
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(json) => fresh("application/json", json),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -130,7 +130,7 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         locales: LOCALES,
         mode: "open",
         announce_urls: content.announce_urls(&headers),
-        pages: Shown { map: true, settings: true, largest: false },
+        pages: Shown { map: true, settings: true, largest: content.source.tells_largest() },
         locations: content.source.locations.is_loaded(),
     })
 }
