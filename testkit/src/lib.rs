@@ -1,4 +1,5 @@
-//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode.
+//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode,
+//! location files.
 //!
 //! For tests only. Everything started here is ended when it is dropped, everything written is
 //! removed, and every wait has a limit. A failure is a `String` for people: what was awaited, and
@@ -12,6 +13,7 @@ mod daemon;
 mod folder;
 pub mod http;
 mod mariadb;
+pub mod places;
 mod ports;
 mod postgres;
 mod process;
@@ -19,6 +21,7 @@ mod run;
 mod server;
 pub mod udp;
 mod wait;
+pub mod websocket;
 
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;

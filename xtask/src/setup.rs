@@ -1,13 +1,14 @@
 //! `cargo xtask setup`: installs what tests and checks need, only what is missing.
 //!
 //! The clients of the interop tests come from Debian, libtorrent's Python module from PyPI into a
-//! virtual environment of its own. No service is started, and none is left to start at boot.
+//! virtual environment of its own, what drives the browser from npm. No service is started, and
+//! none is left to start at boot.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::deny;
 use crate::shell::{self, Outcome, Workspace, cache_dir};
+use crate::{deny, ui};
 
 /// A Debian package, and what tells that there is no need to install it.
 struct Package {
@@ -83,17 +84,18 @@ if [ -d /run/systemd/system ]; then
 fi
 ";
 
-pub(crate) fn run(_: &Workspace, _: &[String]) -> Outcome {
-    for_tests()?;
+pub(crate) fn run(workspace: &Workspace, _: &[String]) -> Outcome {
+    for_tests(workspace)?;
     deny::install()?;
     eprintln!("setup: everything is there");
     Ok(())
 }
 
 /// Installs what the tests need.
-pub(crate) fn for_tests() -> Outcome {
+pub(crate) fn for_tests(workspace: &Workspace) -> Outcome {
     install_packages()?;
-    install_libtorrent()
+    install_libtorrent()?;
+    ui::install(workspace)
 }
 
 fn install_packages() -> Outcome {

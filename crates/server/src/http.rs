@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) head_bytes_max: usize,
     /// Which connections begin with a PROXY header.
     pub(crate) proxied: Proxied,
+    /// Whether there is a site whose requests are not ours, see [`Answering::site`].
+    pub(crate) site: bool,
 }
 
 /// Which connections begin with a PROXY header, of either version.
@@ -82,7 +84,8 @@ impl Proxied {
 pub(crate) struct Handover {
     /// The connection; it does not block.
     pub(crate) stream: TcpStream,
-    /// What was read from it and not answered: at least one whole head.
+    /// What was read from it and not answered: at least one whole head, but for a site's request,
+    /// whose end may be to come.
     pub(crate) read: Vec<u8>,
     /// The other end, or whom a PROXY header named; canonical.
     pub(crate) source: SocketAddr,
@@ -100,6 +103,8 @@ pub(crate) struct Answering {
     pub(crate) handover: Sender<Handover>,
     /// How long connections are waited for, from here on.
     pub(crate) waits: Arc<Waits>,
+    /// Takes what a Gazelle site asks, from the first bytes by which it is known.
+    pub(crate) site: Option<Sender<Handover>>,
 }
 
 /// The listeners of one worker.

@@ -12,6 +12,7 @@ mod cli;
 mod clock;
 mod collector;
 mod config;
+mod feed;
 mod gazelle;
 mod history;
 mod http;

@@ -151,7 +151,7 @@ fn kinds(requests: &Requests) -> [(&'static str, u64); 3] {
 
 fn traffic(page: &mut Page, stats: &Stats) {
     by_family(page, stats);
-    let (udp, http, pages) = (&stats.udp, &stats.http, &stats.pages);
+    let (udp, http, pages, map) = (&stats.udp, &stats.http, &stats.pages, &stats.map);
     let mut samples = page.metric(Kind::Counter, "http_replies_total", "Replies by status code.");
     for (code, count) in &http.replies {
         samples.add(&[("code", &code.to_string())], count);
@@ -167,12 +167,15 @@ fn traffic(page: &mut Page, stats: &Stats) {
         ("http_accept_failures_total", "Times that accepting failed.", http.accept_failures),
         ("http_bad_proxy_headers_total", "PROXY headers missing or wrong.", http.bad_proxy_headers),
         ("pages_requests_total", "Requests for pages.", pages.requests),
+        ("map_dropped_viewers_total", "Viewers dropped: they did not read.", map.dropped_viewers),
+        ("map_points_total", "Points in frames of the map.", map.points_sent),
         ("pages_turned_away_total", "Connections for pages refused.", pages.turned_away),
     ];
     for (name, help, count) in counters {
         page.single(Kind::Counter, name, help, count);
     }
     page.single(Kind::Gauge, "http_open", "Connections open.", http.open);
+    page.single(Kind::Gauge, "map_viewers", "Viewers of the map.", map.viewers);
     page.single(Kind::Gauge, "pages_open", "Connections open for pages.", pages.open);
 }
 

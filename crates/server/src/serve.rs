@@ -19,10 +19,10 @@ use tracing::{error, info, warn};
 
 use crate::api::Api;
 use crate::clock::Clock;
+use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::kept::Kept;
 use crate::load::Probe;
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
@@ -35,7 +35,7 @@ use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{collector, log, secrets};
+use crate::{log, secrets};
 use lists::Lists;
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
@@ -128,8 +128,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let kept = kept_in.as_deref().map(Kept::open).transpose().map_err(Failure::List)?;
-    let lists = Lists::new(written, kept);
+    let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
     let access = lists.access(&settings);
     let tracker = tracker(&settings, Arc::clone(&access))?;
     let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
@@ -147,6 +146,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
             udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
             http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
         },
+        &settings.pages,
     ));
     source.set_lists(&access);
     let threads = Threads::new();
@@ -257,6 +257,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
@@ -274,7 +275,8 @@ impl Running {
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
-        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
+        let mut collector = Collector::new(source, secrets::random_seed()?);
+        threads.spawn("collector".into(), move || collector.run(&stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));

@@ -83,12 +83,18 @@ pub(crate) struct Connections {
 pub(crate) struct Pages {
     /// Of their `Content-Type`; empty for none.
     pub(crate) charset: String,
+    /// The language they are in, whatever the browser asks for.
+    pub(crate) locale: Option<String>,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
     pub(crate) waits: Arc<http::Waits>,
     /// Most bytes of a request's head.
     pub(crate) head_bytes_max: usize,
+    /// Whether the largest swarms are told.
+    pub(crate) largest_swarms: bool,
+    /// Most viewers of the map at once.
+    pub(crate) viewers_max: usize,
 }
 
 /// What is logged.
@@ -319,6 +325,7 @@ fn http_settings(config: &Config) -> http::Settings {
             true => http::Proxied::From(values.trusted_proxies.0.clone()),
             false => http::Proxied::Nobody,
         },
+        site: false,
     }
 }
 
@@ -331,9 +338,12 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
     }
     Ok(Pages {
         charset,
+        locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
+        largest_swarms: values.pages.largest_swarms,
+        viewers_max: values.pages.viewers_max.to(),
     })
 }
 

@@ -5,6 +5,9 @@
 //! of them, taken once a second. It is put together at most once a second, however often it is
 //! asked for.
 
+mod client_names;
+mod clients;
+mod largest;
 mod recent;
 mod sockets;
 
@@ -15,14 +18,22 @@ use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Tally, Tracker};
+use peerage_tracker::{
+    AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker,
+};
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::load::Probe;
-use crate::web;
+use crate::settings::Pages;
+use crate::{locations, web};
+pub(crate) use clients::ClientStats;
+use clients::Clients;
+use largest::Largest;
+pub(crate) use largest::SwarmStats;
 use recent::Recent;
 pub(crate) use recent::{LatencyStats, Rates};
 pub(crate) use sockets::{DatagramStats, HttpStats, StreamStats, UdpStats, Workers};
@@ -36,6 +47,10 @@ pub(crate) struct Source {
     pub(crate) tracker: Arc<Tracker>,
     /// Of the pages.
     pub(crate) web: Arc<web::Counts>,
+    /// Where addresses are.
+    pub(crate) locations: locations::Shared,
+    /// Of the map.
+    pub(crate) feed: Feed,
     clock: Clock,
     started: Now,
     failed: u64,
@@ -47,6 +62,9 @@ pub(crate) struct Source {
     expired_swarms: AtomicU64,
     recent: Mutex<Recent>,
     history: Mutex<History>,
+    clients: Mutex<Clients>,
+    /// Only where the operator allows it.
+    largest: Option<Mutex<Largest>>,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
 }
 
@@ -93,6 +111,12 @@ pub(crate) struct Stats {
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
     pub(crate) latency: ByProtocol<Option<LatencyStats>>,
+    /// Those that announced most in the last hour, the most frequent first.
+    pub(crate) clients: Vec<ClientStats>,
+    /// The largest swarms, the largest first; null where the operator does not allow it.
+    pub(crate) largest: Option<Vec<SwarmStats>>,
+    /// Of the map.
+    pub(crate) map: MapStats,
     /// Since the start.
     #[serde(skip)]
     pub(crate) latencies: ByProtocol<Latencies>,
@@ -208,12 +232,15 @@ impl Source {
         failed: u64,
         probe: Probe,
         workers: Workers,
+        pages: &Pages,
     ) -> Self {
         let start = Reading { at: clock.now(), ..Reading::default() };
         let history = Mutex::new(History::new(&start));
         Self {
             tracker,
             web: Arc::default(),
+            locations: locations::Shared::default(),
+            feed: Feed::default(),
             clock,
             started: clock.now(),
             failed,
@@ -225,6 +252,8 @@ impl Source {
             expired_swarms: AtomicU64::default(),
             recent: Mutex::new(Recent::new(start.at)),
             history,
+            clients: Mutex::new(Clients::new()),
+            largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
         }
     }
@@ -264,6 +293,16 @@ impl Source {
         let both = latencies.udp.clone().and(&latencies.http);
         lock(&self.recent).add(at, &tally, &latencies);
         lock(&self.history).add(&Reading { at, tally, latencies: both, gauges });
+        if let Some(largest) = &self.largest {
+            lock(largest).go_on(self.tracker.swarms(), totals.swarms);
+        }
+    }
+
+    /// Takes note of the clients of some announces.
+    pub(crate) fn count_clients(&self, samples: &[Sample]) {
+        let now = self.clock.now();
+        let mut clients = lock(&self.clients);
+        samples.iter().for_each(|sample| clients.add(now, sample.client, sample.weight));
     }
 
     /// What is remembered of the last minute, hour or day.
@@ -329,6 +368,9 @@ impl Source {
             pages: self.web.stats(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
+            clients: lock(&self.clients).top(now),
+            map: self.feed.stats(),
+            largest: self.largest.as_ref().map(|largest| lock(largest).found()),
             latencies,
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) swarms: AtomicU64,
     /// Of all shards together.
     pub(crate) peers: AtomicU64,
+    /// How much longer peers learnt from other nodes are kept.
+    pub(crate) elsewhere_grace: Duration,
     /// `None` where there is no bound.
     pub(crate) addresses: Option<Addresses>,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Context<'a> {
 
 impl Shared {
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
-        let fresh = Freshness::new(now, self.peer_timeout());
+        let fresh = Freshness::new(now, self.peer_timeout(), self.elsewhere_grace);
         Context { shared: self, key: self.key, now, fresh }
     }
 

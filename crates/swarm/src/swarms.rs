@@ -14,11 +14,11 @@ use crate::entry::Entry;
 use crate::index;
 use crate::lock::{Mutex, lock};
 use crate::prefetch::prefetch;
-use crate::shard::{Look, PeerSlot, Shard};
+use crate::shard::{At, Look, PeerSlot, Shard};
 use crate::slot::{HashKey, Slot, Slot4, Slot6, State, Tick};
 use crate::{
-    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, SwarmKey,
-    Totals, View, Want,
+    Announce, Change, Counts, Effect, Expired, Limits, News, Now, PeerIds, Peers, Rng, Role,
+    Stored, SwarmKey, Totals, View, Want,
 };
 
 /// All swarms. Shared by all workers: each call locks one shard at a time, for one swarm's work or
@@ -64,6 +64,7 @@ impl Swarms {
             peer_ids,
             swarms: AtomicU64::new(0),
             peers: AtomicU64::new(0),
+            elsewhere_grace: Duration::ZERO,
             addresses,
         };
         let shards = (0..SHARDS).map(|_| Place::default()).collect();
@@ -82,6 +83,19 @@ impl Swarms {
         announce: &Announce,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
+        let (counts, stored, _) = self.announce_with_effect(now, key, announce, peers);
+        (counts, stored)
+    }
+
+    /// As [`Swarms::announce`]; tells besides what it did to its swarm.
+    #[inline]
+    pub fn announce_with_effect(
+        &self,
+        now: Now,
+        key: SwarmKey,
+        announce: &Announce,
+        peers: &mut Peers,
+    ) -> (Counts, Stored, Effect) {
         peers.clear();
         let context = self.shared.at(now);
         match announce.address {
@@ -94,6 +108,11 @@ impl Swarms {
                 self.announce_as(&context, key.0, announce, slot, Slot4::EMPTY, peers)
             }
         }
+    }
+
+    /// The bounds it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Where a swarm is looked for.
@@ -147,7 +166,7 @@ impl Swarms {
     pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
         let hash = self.shared.hash(info_hash);
         let shard = lock(&self.place(hash).shard);
-        shard.index.find(info_hash, hash).map(|place| shard.counts(place)).unwrap_or_default()
+        shard.index.find(info_hash, hash).map(|place| shard.shown(place)).unwrap_or_default()
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
@@ -175,7 +194,7 @@ impl Swarms {
         let shard = lock(&self.place(hash).shard);
         let place = shard.index.find(info_hash, hash)?;
         let (peers_v4, peers_v6) = shard.families(place);
-        Some(View { counts: shard.counts(place), peers_v4, peers_v6 })
+        Some(View { counts: shard.shown(place), peers_v4, peers_v6 })
     }
 
     /// Drops one swarm. Holds the lock of its shard while it goes once through the shard's index,
@@ -216,7 +235,7 @@ impl Swarms {
             let shard = lock(&place.shard);
             for place in 0..shard.index.places() {
                 if let Some(entry) = shard.index.get(place) {
-                    visit(&entry.info_hash, shard.counts(place));
+                    visit(&entry.info_hash, shard.shown(place));
                 }
             }
         }
@@ -250,10 +269,10 @@ impl Swarms {
         peer: S,
         nobody: Other,
         peers: &mut Peers,
-    ) -> (Counts, Stored) {
+    ) -> (Counts, Stored, Effect) {
         let mut shard = lock(&self.place(hash).shard);
         let found = shard.index.find(&announce.info_hash, hash);
-        let (place, stored) = match announce.change {
+        let (place, stored, effect) = match announce.change {
             Change::Here { role, completed, paused } => {
                 let place = match found {
                     Some(place) => place,
@@ -261,23 +280,30 @@ impl Swarms {
                         Stored::AsAsked => {
                             self.add_swarm(context, &mut shard, announce.info_hash, hash)
                         }
-                        stored => return (Counts::default(), stored),
+                        stored => return (Counts::default(), stored, Effect::default()),
                     },
                 };
                 let arrival = Arrival { peer, role, completed, paused };
-                (place, shard.arrive(context, place, &arrival, announce))
+                let (stored, effect) = shard.arrive(context, place, &arrival, announce);
+                (place, stored, effect)
             }
             Change::Gone => {
-                let place = found.and_then(|place| shard.leave(context, place, peer, announce));
-                let counts = place.map(|place| shard.counts(place)).unwrap_or_default();
+                let mut effect = Effect { news: News::Left, ..Effect::default() };
+                if announce.port == 0 {
+                    effect.news = News::Nothing;
+                }
+                let before = &mut effect.before;
+                let place =
+                    found.and_then(|place| shard.leave(context, place, peer, announce, before));
+                let counts = place.map(|place| shard.shown(place)).unwrap_or_default();
                 if found.is_some() && place.is_none() {
                     self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
                 }
-                return (counts, Stored::AsAsked);
+                return (counts, Stored::AsAsked, effect);
             }
             Change::Absent { .. } => match found {
-                Some(place) => (place, Stored::AsAsked),
-                None => return (Counts::default(), Stored::AsAsked),
+                Some(place) => (place, Stored::AsAsked, Effect::default()),
+                None => return (Counts::default(), Stored::AsAsked, Effect::default()),
             },
         };
         let role = match announce.change {
@@ -292,7 +318,7 @@ impl Swarms {
             let rest = Look { want: want - S::list(peers).len(), ..look };
             shard.draw(context, place, &rest, nobody, peers);
         }
-        (shard.counts(place), stored)
+        (shard.shown(place), stored, effect)
     }
 
     pub(crate) fn add_swarm(
@@ -365,16 +391,19 @@ impl Shard {
         place: usize,
         arrival: &Arrival<S>,
         announce: &Announce,
-    ) -> Stored {
+    ) -> (Stored, Effect) {
         let &Arrival { peer, role, completed, paused } = arrival;
         let hash = self.peer_hash(context, place, peer);
         let old = self.find(place, peer, hash, role);
+        let mut first = false;
         if old.is_none() {
-            let stored = context.has_room_for(peer, self.counts(place).peers());
+            let peers = self.counts(place).peers();
+            let stored = context.has_room_for(peer, peers);
             if stored != Stored::AsAsked {
-                return stored;
+                return (stored, Effect::default());
             }
             context.count_peer(peer);
+            first = peers == 0;
         }
         let was_finished = old.is_some_and(|at| at.state().is_finished());
         let finishes = role == Role::Seeder
@@ -391,7 +420,15 @@ impl Shard {
         if context.shared.peer_ids == PeerIds::Kept {
             self.ids.insert(S::id_key(peer.compact(), announce.info_hash), announce.peer_id);
         }
-        Stored::AsAsked
+        let before = old.map(At::state);
+        let news = match before {
+            Some(before) if before.is_elsewhere() => News::Joined,
+            Some(before) if before.role() != role => News::Changed,
+            Some(_) => News::Nothing,
+            None => News::Joined,
+        };
+        let before = before.map(State::role);
+        (Stored::AsAsked, Effect { news, before, finished: finishes, first })
     }
 
     /// Takes a peer out. Says where the swarm is, `None` if it is no longer.
@@ -401,6 +438,7 @@ impl Shard {
         place: usize,
         peer: S,
         announce: &Announce,
+        before: &mut Option<Role>,
     ) -> Option<usize> {
         // Who listens on no port is no peer; and 0.0.0.0 without a port would be an empty place.
         if announce.port == 0 {
@@ -408,6 +446,7 @@ impl Shard {
         }
         let hash = self.peer_hash(context, place, peer);
         if let Some(at) = self.find(place, peer, hash, Role::Leecher) {
+            *before = Some(at.state().role());
             context.uncount_peer(peer);
             self.ids.remove(&S::id_key(peer.compact(), announce.info_hash));
             self.take::<S>(context, place, hash, at);

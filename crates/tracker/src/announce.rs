@@ -3,17 +3,21 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use peerage_proto::{Event, InfoHash, PeerId};
+use peerage_proto::{Event, Family, InfoHash, PeerId};
 use peerage_swarm::{
-    self as swarm, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
+    self as swarm, Change, Counts, Effect, Limits, News, Now, PeerIds, Peers, Rng, Role, Stored,
+    Swarms, Want,
 };
 
 use crate::lock::{Mutex, lock};
-use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally, Why};
+use crate::private::Private;
+use crate::samples::Picker;
+use crate::share::{self, Outbox, Share, Told};
+use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,10 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Members alone are answered where it is there.
+    private: Option<Private>,
+    /// `None` where this node is alone.
+    share: Option<Arc<Share>>,
 }
 
 /// The peer timeout that is wanted.
@@ -111,8 +119,14 @@ pub struct Worker {
     /// As of the last [`Tracker::refresh`].
     pub rules: Arc<Rules>,
     rules_version: u64,
+    picker: Picker,
     /// The peers of the announce being answered.
     pub peers: Peers,
+    /// Whether the announce just answered was the first to its swarm, and other nodes are being
+    /// asked for peers: to announce the same again in a few milliseconds brings them.
+    pub awaited: bool,
+    /// `None` where this node is alone.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Tracker {
@@ -128,7 +142,32 @@ impl Tracker {
             interval_secs: AtomicU32::new(breath.current_secs()),
             breath: Mutex::new(breath),
             counters: Mutex::default(),
+            private: None,
+            share: None,
         }
+    }
+
+    /// The same tracker for members alone: private mode.
+    pub fn with_members(self, private: Private) -> Self {
+        Self { private: Some(private), ..self }
+    }
+
+    /// Members and torrents, in private mode.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
+    }
+
+    /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
+    pub fn share_by(&mut self, share: Arc<Share>) {
+        let options = share.options();
+        let kept = options.expiry.saturating_sub(self.swarms.limits().peer_timeout);
+        self.swarms.keep_elsewhere_longer(kept + options.refresh);
+        self.share = Some(share);
+    }
+
+    /// What is shared with other nodes; `None` where this node is alone.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
     }
 
     /// What a new worker needs. Its counters stay with the tracker after the worker has ended.
@@ -138,7 +177,10 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
-        Worker { rng, counters, rules, rules_version, peers: Peers::default() }
+        let picker = Picker::new();
+        let outbox = self.share.as_ref().map(|share| share.outbox());
+        let peers = Peers::default();
+        Worker { rng, counters, rules, rules_version, picker, peers, awaited: false, outbox }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -149,6 +191,7 @@ impl Tracker {
             worker.rules_version = version;
             worker.rules = self.rules();
         }
+        worker.picker.follow(&worker.counters.samples);
     }
 
     /// The swarms.
@@ -239,6 +282,14 @@ impl Tracker {
         tally
     }
 
+    /// Takes the samples out that the workers have picked since the last time, and asks for about
+    /// `wanted` of each worker until the next. By one thread alone, a few times a second.
+    pub fn drain_samples(&self, wanted: u32, mut visit: impl FnMut(Sample)) {
+        for counters in lock(&self.counters).iter() {
+            counters.samples.drain(counters.announces(), wanted, &mut visit);
+        }
+    }
+
     /// Announces, leaving the peers to hand out in `worker.peers`.
     pub fn announce(
         &self,
@@ -288,8 +339,12 @@ impl Tracker {
         worker: &mut Worker,
         prepared: &Prepared,
     ) -> Result<Announced, Refusal> {
-        let (counts, stored) =
-            self.swarms.announce(now, prepared.key, &prepared.announce, &mut worker.peers);
+        let swarms = &self.swarms;
+        let (counts, stored, effect) =
+            swarms.announce_with_effect(now, prepared.key, &prepared.announce, &mut worker.peers);
+        if worker.outbox.is_some() {
+            self.tell(now, worker, prepared, &effect);
+        }
         let warning = match stored {
             Stored::AsAsked => None,
             Stored::AddressFull => return Err(Refusal::AddressFull),
@@ -308,6 +363,38 @@ impl Tracker {
         })
     }
 
+    /// Tells other nodes what an announce has changed; nothing where it was only seen again.
+    fn tell(&self, now: Now, worker: &mut Worker, prepared: &Prepared, effect: &Effect) {
+        worker.awaited = false;
+        let kind = match effect.news {
+            News::Nothing => return,
+            News::Joined | News::Changed => share::Kind::News,
+            News::Left => share::Kind::Left,
+        };
+        let announce = &prepared.announce;
+        let role = match announce.change {
+            Change::Here { role, .. } | Change::Absent { role } => role,
+            Change::Gone => effect.before.unwrap_or(Role::Leecher),
+        };
+        let (Some(share), Some(outbox)) = (&self.share, &worker.outbox) else { return };
+        let info_hash = announce.info_hash;
+        // Expected before it is told, or the answer might come before it is.
+        worker.awaited = effect.first && share.expect(info_hash);
+        outbox.push(Told {
+            info_hash,
+            peer: SocketAddr::new(announce.address, announce.port),
+            role,
+            before: effect.before,
+            seen: now,
+            kind,
+            finished: effect.finished,
+            first: effect.first,
+        });
+        if worker.awaited {
+            share.wake();
+        }
+    }
+
     /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and
     /// rTorrent take a missing entry for an error, so there always is one.
     pub fn scrape(&self, worker: &Worker, info_hash: &InfoHash) -> Counts {
@@ -316,6 +403,15 @@ impl Tracker {
         } else {
             Counts::default()
         }
+    }
+}
+
+impl Worker {
+    /// Counts an announce that could be read, whether or not it is then refused, and may pick it
+    /// for a sample.
+    pub(crate) fn count_announce(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
+        self.counters.request(protocol, Family::of(address), Kind::Announce);
+        self.picker.see(&self.counters.samples, protocol, address, peer_id);
     }
 }
 

@@ -189,7 +189,7 @@ impl Endpoint {
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
         let query = AnnounceQuery::parse(query)?;
-        self.worker.counters.request(Protocol::Http, Family::of(address), Kind::Announce);
+        self.worker.count_announce(Protocol::Http, address, &query.peer_id);
         let announce = Announce {
             info_hash: query.info_hash,
             peer_id: query.peer_id,

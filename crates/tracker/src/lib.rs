@@ -20,6 +20,8 @@ mod prefix;
 pub mod private;
 mod refusal;
 mod rules;
+mod samples;
+pub mod share;
 pub mod udp;
 
 pub use access::{AccessList, List, ListError};
@@ -31,3 +33,5 @@ pub use peerage_swarm::{Limits, Now, PeerIds, Rng};
 pub use prefix::{Prefix, PrefixError};
 pub use refusal::Refusal;
 pub use rules::Rules;
+pub use samples::{Sample, Samples};
+pub use share::Share;

@@ -2,10 +2,134 @@
 //!
 //! Peers are known by (member, peer_id). What they move is counted from the differences between
 //! announces and merges in the [`Ledger`], from which it goes to SQL in batches.
+//!
+//! [`Private`] is all of it, shared by all workers. An announce takes one lock at a time, each for
+//! one member's or one torrent's work: nothing here waits for SQL, and a change by the site waits
+//! for no announce but the one it meets.
 
-mod rows;
+mod clients;
+mod ledger;
+mod members;
+mod names;
+mod registry;
+pub mod rows;
+mod table;
+mod terms;
+mod torrents;
 
+pub use clients::Clients;
+pub use ledger::{Ledger, Queued};
+pub use members::MemberState;
+pub use registry::{Change, Loaded, TooManyChanges};
 pub use rows::{
     Batch, Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing,
     Snatch, Token, TokenUse, Torrent, TorrentId, TorrentRow,
 };
+pub use terms::Terms;
+pub use torrents::{DeleteReason, TorrentState};
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::lock::{Mutex, MutexGuard, lock};
+use members::MemberShard;
+use names::{HashNames, Names};
+use registry::Journal;
+use table::Secret;
+use torrents::TorrentShard;
+
+/// Members, torrents, their peers, and what is owed to SQL.
+///
+/// Every call may come from any thread while announces run. What changes members and torrents
+/// waits for other changes; announces wait for none of them.
+pub struct Private {
+    secret: Secret,
+    /// Who has which passkey; by its hash.
+    passkeys: Sharded<Names>,
+    /// By number.
+    members: Sharded<MemberShard>,
+    /// Which torrent has which info_hash, and which had; by its hash.
+    info_hashes: Sharded<HashNames>,
+    /// By number.
+    torrents: Sharded<TorrentShard>,
+    terms: Mutex<Arc<Terms>>,
+    /// Raised with each change of `terms`, as with the rules.
+    terms_version: AtomicU64,
+    /// Held by whoever changes members, torrents or tokens.
+    journal: Mutex<Journal>,
+}
+
+/// Members and their names: with a million, 4000 in each, which are rehashed in a fraction of a
+/// millisecond.
+const MEMBER_SHARDS: usize = 256;
+/// Torrents, with their peers: with five million peers, 5000 in each.
+const TORRENT_SHARDS: usize = 1024;
+
+/// Parts of something, each behind a lock of its own. A power of two.
+struct Sharded<T>(Box<[Mutex<T>]>);
+
+impl<T> Sharded<T> {
+    fn new(count: usize, mut make: impl FnMut() -> T) -> Self {
+        assert!(count.is_power_of_two());
+        Self((0..count).map(|_| Mutex::new(make())).collect())
+    }
+
+    /// The part where what has this hash is. Other bits than those by which tables find it.
+    fn of(&self, hash: u64) -> MutexGuard<'_, T> {
+        self.at((hash >> 32) as usize & (self.0.len() - 1))
+    }
+
+    fn at(&self, number: usize) -> MutexGuard<'_, T> {
+        lock(&self.0[number])
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each part in turn, locked for itself.
+    fn iter(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+        self.0.iter().map(lock)
+    }
+}
+
+impl Private {
+    /// Without members and torrents. `key` is secret and random.
+    pub fn new(key: [u8; 16], terms: Terms) -> Self {
+        let secret = Secret(key);
+        Self {
+            secret,
+            passkeys: Sharded::new(MEMBER_SHARDS, || Names::new(secret)),
+            members: Sharded::new(MEMBER_SHARDS, || MemberShard::new(secret)),
+            info_hashes: Sharded::new(MEMBER_SHARDS, || HashNames::new(secret)),
+            torrents: Sharded::new(TORRENT_SHARDS, || TorrentShard::new(secret)),
+            terms: Mutex::new(Arc::new(terms)),
+            terms_version: AtomicU64::new(0),
+            journal: Mutex::default(),
+        }
+    }
+
+    /// The terms in force.
+    pub fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&lock(&self.terms))
+    }
+
+    /// Changes the terms: `change` gets a copy of those in force. Workers follow with their next
+    /// batch.
+    pub fn change_terms(&self, change: impl FnOnce(&mut Terms)) {
+        let mut current = lock(&self.terms);
+        let mut terms = Terms::clone(&current);
+        change(&mut terms);
+        *current = Arc::new(terms);
+        self.terms_version.fetch_add(1, Ordering::Release);
+    }
+
+    fn member_shard(&self, id: MemberId) -> MutexGuard<'_, MemberShard> {
+        self.members.of(self.secret.hash(&id))
+    }
+
+    fn torrent_shard(&self, id: TorrentId) -> MutexGuard<'_, TorrentShard> {
+        self.torrents.of(self.secret.hash(&id))
+    }
+}

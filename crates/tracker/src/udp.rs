@@ -122,7 +122,7 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
-                self.worker.counters.request(Protocol::Udp, family, Kind::Announce);
+                self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
                 let announce = self.announce(source, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
                 Step::Announce(transaction_id, prepared)

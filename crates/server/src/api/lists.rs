@@ -115,7 +115,10 @@ fn hash(hex: &str, field: &str) -> Result<InfoHash, Refused> {
     tag = "lists",
     security(("token" = ["read"])),
     params(ListName, Page),
-    responses((status = 200, description = "A part of it", body = ListPage), Refusals, Unprocessable),
+    responses(
+        (status = 200, description = "A part of it", body = ListPage),
+        Refusals, Unprocessable,
+    ),
 )]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,

@@ -281,11 +281,15 @@ config! {
     pages: Pages {
         /// The charset that the pages are declared with.
         [Restart] charset: String = "utf-8".into();
-        /// The locale by which the pages write numbers. There is no page with numbers yet: it has
-        /// no effect.
+        /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
+        /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
         /// Whether a map may show where peers are. There is no map yet: it has no effect.
         [Restart] locations: bool = true;
+        /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
+        [Restart] largest_swarms: bool = false;
+        /// Most viewers of the map at once. One more is told to come back later.
+        [Restart] viewers_max: Whole<0, 100_000> = Whole(1000);
     }
     /// A tracker for members alone, with an account of what each moves.
     private: Private {

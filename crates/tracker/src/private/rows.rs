@@ -132,7 +132,7 @@ pub struct PeerKey {
 pub struct PeerRow {
     /// Which.
     pub key: PeerKey,
-    /// False once it has stopped.
+    /// False once it has stopped or expired.
     pub active: bool,
     /// Announces since it came.
     pub announces: u32,
@@ -158,7 +158,8 @@ pub struct PeerRow {
     pub address: Option<IpAddr>,
     /// The port it listens on.
     pub port: u16,
-    /// The `User-Agent` it sent, at most 255 bytes; empty over UDP.
+    /// The `User-Agent` it sent, at most 255 bytes. Empty over UDP, and where the peer has expired:
+    /// what was written before stays.
     pub user_agent: String,
     /// When its download was completed while we watched, seconds since 1970.
     pub completed_at_secs: Option<u64>,
@@ -216,6 +217,9 @@ pub struct Batch {
     pub snatches: Vec<Snatch>,
     /// Free downloads.
     pub token_uses: Vec<TokenUse>,
+    /// Tokens that are used up: their download was completed. A Gazelle site wants to be told over
+    /// HTTP and writes its table itself; our own tables are written.
+    pub expired_tokens: Vec<Token>,
 }
 
 impl Passkey {
@@ -242,5 +246,6 @@ impl Batch {
             + self.visits.len()
             + self.snatches.len()
             + self.token_uses.len()
+            + self.expired_tokens.len()
     }
 }
