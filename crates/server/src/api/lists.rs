@@ -36,6 +36,7 @@ const PAGE_ENTRIES: usize = 100;
 #[expect(dead_code, reason = "it is for the document alone")]
 pub(crate) struct ListName {
     /// `allow` or `deny`.
+    #[param(inline)]
     list: ListWord,
 }
 
