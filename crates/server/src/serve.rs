@@ -23,7 +23,6 @@ use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::kept::Kept;
 use crate::load::Probe;
 use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
@@ -132,8 +131,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let kept = kept_in.as_deref().map(Kept::open).transpose().map_err(Failure::List)?;
-    let lists = Lists::new(written, kept);
+    let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
     let access = lists.access(&settings);
     let tracker = tracker(&settings, Arc::clone(&access))?;
     let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
