@@ -192,20 +192,16 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
-        let picker = Picker::new();
-        let outbox = self.share.as_ref().map(|share| share.outbox());
-        let members = self.private.as_ref().map(|private| Box::new(private.worker()));
-        let peers = Peers::default();
         Worker {
             rng,
             counters,
             rules,
             rules_version,
-            picker,
-            peers,
+            picker: Picker::new(),
+            peers: Peers::default(),
             awaited: false,
-            outbox,
-            members,
+            outbox: self.share.as_ref().map(|share| share.outbox()),
+            members: self.private.as_ref().map(|private| Box::new(private.worker())),
         }
     }
 
@@ -248,18 +244,6 @@ impl Tracker {
     pub fn purge(&self) -> swarm::Expired {
         let rules = self.rules();
         self.swarms.retain(|info_hash| rules.access.allows(info_hash))
-    }
-
-    /// Drops those of these swarms that the access list in force does not allow.
-    pub fn purge_these(&self, info_hashes: &[InfoHash]) -> swarm::Expired {
-        let rules = self.rules();
-        let mut expired = swarm::Expired::default();
-        for info_hash in info_hashes.iter().filter(|hash| !rules.access.allows(hash)) {
-            let dropped = self.swarms.remove(info_hash);
-            expired.swarms += dropped.swarms;
-            expired.peers += dropped.peers;
-        }
-        expired
     }
 
     /// Lets the interval follow the load; to be called about once a second.
