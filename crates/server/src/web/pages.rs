@@ -131,7 +131,7 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         mode: "open",
         announce_urls: content.announce_urls(&headers),
         pages: Shown { map: true, settings: true, largest: false },
-        locations: false,
+        locations: content.source.locations.is_loaded(),
     })
 }
 

@@ -153,6 +153,7 @@ fn first_batch() -> Batch {
     let mut hidden = peer(key(4, 1, ODD_PEER_ID));
     hidden.address = None;
     Batch {
+        expired_tokens: Vec::new(),
         members: vec![member(2, 5, 0), member(1, 100, 200)],
         torrents: vec![torrent(2, 0, 0, 3), torrent(1, 1, 2, -1000)],
         peers: vec![peer(key(1, 1, ODD_PEER_ID)), long, hidden],
@@ -226,6 +227,7 @@ fn second_batch() -> Batch {
     stopped.address = Some([198, 51, 100, 7].into());
     stopped.user_agent = "qBittorrent/5.0".to_owned();
     Batch {
+        expired_tokens: Vec::new(),
         members: vec![member(1, 1, 2)],
         torrents: vec![torrent(1, 0, 1, -7)],
         peers: vec![stopped],

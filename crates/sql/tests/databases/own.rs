@@ -158,6 +158,7 @@ fn every_table_is_written_and_read_back() {
         let mut other = peer(key(m, t, peerage_proto::PeerId([7; 20])));
         other.active = false;
         let first = Batch {
+            expired_tokens: Vec::new(),
             members: vec![member(m, 10, 20), member(999, 1, 1)],
             torrents: vec![torrent(t, 1, 2, -50)],
             peers: vec![row.clone(), other],
@@ -172,6 +173,7 @@ fn every_table_is_written_and_read_back() {
         row.remaining = 0;
         row.user_agent.clear();
         let second = Batch {
+            expired_tokens: Vec::new(),
             members: vec![member(m, 1, 2)],
             torrents: vec![torrent(t, 0, 1, -50)],
             peers: vec![row.clone()],
