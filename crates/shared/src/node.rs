@@ -187,9 +187,8 @@ impl<N: Fn() -> Now> Carrier<N> {
         {
             let (target, known) = (self.node.target.clone(), self.places.clone());
             let script = self.script.clone();
-            self.finding = Some(tokio::spawn(async move {
-                Places::find(&target, known, &script).await
-            }));
+            self.finding =
+                Some(tokio::spawn(async move { Places::find(&target, known, &script).await }));
         }
         let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
         if self.subscription.as_ref().is_none_or(lost) {
@@ -255,8 +254,7 @@ impl<N: Fn() -> Now> Carrier<N> {
                 continue;
             };
             let asked = (self.now)();
-            let time: Result<(u64, u64), _> =
-                redis::cmd("TIME").query_async(&mut connection).await;
+            let time: Result<(u64, u64), _> = redis::cmd("TIME").query_async(&mut connection).await;
             match time {
                 Ok((secs, micros)) if number == 0 => {
                     let now = (self.now)();
@@ -359,8 +357,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             Status::add(&self.node.status.bytes_out, pipe.get_packed_pipeline().len() as u64);
             trips.spawn(async move {
                 let started = Instant::now();
-                let replies =
-                    connection.send_packed_commands(&pipe, 0, changes.swarms.len()).await;
+                let replies = connection.send_packed_commands(&pipe, 0, changes.swarms.len()).await;
                 (number, changes, replies, started.elapsed())
             });
         }

@@ -323,7 +323,8 @@ mod tests {
     fn slots_are_read_and_what_is_not_told_has_no_master() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let node = |host: &str, port| Value::Array(vec![text(host), Value::Int(port), text("id")]);
-        let range = |first, last, node| Value::Array(vec![Value::Int(first), Value::Int(last), node]);
+        let range =
+            |first, last, node| Value::Array(vec![Value::Int(first), Value::Int(last), node]);
         let ranges = [
             range(0, 99, node("a", 1)),
             range(200, 16_383, node("", 2)),

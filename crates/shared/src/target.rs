@@ -161,7 +161,13 @@ mod tests {
     fn urls_are_read() {
         check("redis://cache", "cache:6379", false, (None, None), 0);
         check("rediss://u:p%40ss@cache:1/3", "cache:1", true, (Some("u"), Some("p@ss")), 3);
-        check("redis://:secret@[::1]:7000,b:7001/", "::1:7000,b:7001", false, (None, Some("secret")), 0);
+        check(
+            "redis://:secret@[::1]:7000,b:7001/",
+            "::1:7000,b:7001",
+            false,
+            (None, Some("secret")),
+            0,
+        );
         let sentinels = "a:26379,b:5 (Sentinels of main)";
         check("redis+sentinel://a,b:5/main/2", sentinels, false, (None, None), 2);
         check("valkey+sentinel://a,b:5/main", sentinels, false, (None, None), 0);

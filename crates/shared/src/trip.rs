@@ -119,9 +119,7 @@ impl Layout {
     fn keys(self, prefix: &str, info_hash: &InfoHash) -> Vec<String> {
         let hash = hex(info_hash);
         match self {
-            Self::Own => {
-                ["s", "l", "c"].map(|end| format!("{prefix}1:{{{hash}}}:{end}")).to_vec()
-            }
+            Self::Own => ["s", "l", "c"].map(|end| format!("{prefix}1:{{{hash}}}:{end}")).to_vec(),
             Self::Llmpt => vec![
                 format!("{prefix}tracker:seeders:{hash}"),
                 format!("{prefix}tracker:leechers:{hash}"),

@@ -160,7 +160,7 @@ impl Tracker {
     /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
     pub fn share_by(&mut self, share: Arc<Share>) {
         let options = share.options();
-        let kept = options.expiry.saturating_sub(self.swarms.limits().peer_timeout);
+        let kept = options.expiry.saturating_sub(self.swarms.peer_timeout());
         self.swarms.keep_elsewhere_longer(kept + options.refresh);
         self.share = Some(share);
     }
