@@ -4,12 +4,12 @@
 //! panic ends the process before the operator does.
 
 mod asked;
+mod lists;
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::{self, Lists};
+use crate::lists::kept::Kept;
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
@@ -37,6 +38,7 @@ use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
 use crate::{log, secrets};
+use lists::Lists;
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -51,7 +53,7 @@ pub(crate) enum Failure {
     /// The configuration is wrong.
     Config(Vec<ConfigError>),
     /// A list is wrong.
-    List(lists::Error),
+    List(crate::lists::Error),
     /// The environment does not let us: one line.
     Start(String),
     /// A thread ended before it was asked to.
@@ -67,10 +69,12 @@ struct Running {
     latest: Config,
     settings: Settings,
     paths: Paths,
+    lists: Lists,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
-    purge_again: PurgeAgain,
+    purge_again: Arc<PurgeAgain>,
+    locations: locations::Reader,
     api: Arc<Api>,
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
 }
 
@@ -100,7 +104,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
     config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
@@ -120,14 +124,18 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         *file = paths.resolve(file);
     }
     let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
-    kept.into_iter().flatten().for_each(|file| warn_if_lost(&paths, file));
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(&paths, file));
     let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
     sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let tracker = tracker(&settings, lists.access.clone())?;
+    let kept = kept_in.as_deref().map(Kept::open).transpose().map_err(Failure::List)?;
+    let lists = Lists::new(written, kept);
+    let access = lists.access(&settings);
+    let tracker = tracker(&settings, Arc::clone(&access))?;
     let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
     let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
     if let Some(snapshot) = &snapshot {
@@ -145,21 +153,23 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         },
         &settings.pages,
     ));
-    source.set_lists(&lists);
+    source.set_lists(&access);
     let threads = Threads::new();
-    let api = Api::open(kept_in.as_deref(), clock, threads.sender());
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
-    let (latest, purge_again) = (config.clone(), PurgeAgain::default());
+    let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
         sources,
         started: config,
         latest,
         settings,
         paths,
+        lists,
         tracker,
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
         api,
     };
     running.run(threads, bound, &connections, clock)
@@ -168,10 +178,10 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
 /// An empty tracker with the rules of the settings.
 fn tracker(
     settings: &Settings,
-    access: peerage_tracker::AccessList,
+    access: Arc<peerage_tracker::AccessList>,
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-    let rules = settings.rules(Arc::new(access));
+    let rules = settings.rules(access);
     Ok(Arc::new(Tracker::new(key, settings.limits, settings.peer_ids, rules)))
 }
 
@@ -270,6 +280,8 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
         let mut collector = Collector::new(source, secrets::random_seed()?);
         threads.spawn("collector".into(), move || collector.run(&stopped))?;
@@ -294,7 +306,10 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
                 Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
@@ -308,7 +323,7 @@ impl Running {
     fn reload(&mut self) {
         self.api.refresh_tokens();
         let read = configuration(&self.sources).and_then(|(config, settings)| {
-            let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
+            let lists = crate::lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
             Ok((config, settings, lists))
         });
         let (config, settings, lists) = match read {
@@ -334,32 +349,19 @@ impl Running {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.use_lists(lists);
+        self.take_lists(lists);
+        self.read_locations();
         self.show_settings();
         info!("configuration reloaded");
     }
 
-    /// Reads the lists again. If anything is wrong, the old ones stay in force.
-    fn reload_lists(&mut self) {
-        match lists::read(&self.settings.lists, &self.paths) {
-            Ok(lists) => self.use_lists(lists),
-            Err(error) => {
-                error!("{error}");
-                error!("a list is wrong, the old ones stay in force");
-            }
-        }
-    }
-
-    /// Takes lists, and the rules of the settings, into force.
-    fn use_lists(&self, lists: Lists) {
-        self.source.set_lists(&lists);
-        info!("lists: {lists}");
-        self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
-        let purged = self.tracker.purge();
-        if purged.swarms > 0 {
-            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
-        }
-        self.purge_again.store(true, Ordering::Relaxed);
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 }
 

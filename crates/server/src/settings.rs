@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
+    /// Whether there is an allow list in force; `None` where there is one if it has an entry.
+    pub(crate) only_allowed: Option<bool>,
     /// For the UDP workers.
     pub(crate) udp: udp::Settings,
     /// Of connection ids.
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -74,6 +78,15 @@ pub(crate) struct Connections {
     pub(crate) lifetime: Duration,
     /// The operator's secret.
     pub(crate) key: Option<[u8; 16]>,
+}
+
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// For the pages.
@@ -151,6 +164,7 @@ impl Settings {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),
             },
+            only_allowed: values.access.only_allowed.given(),
             udp: udp_settings(config),
             connections: Connections {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
@@ -159,6 +173,10 @@ impl Settings {
             http,
             answers: Arc::new(answers(config)?),
             pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
@@ -169,8 +187,10 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
+        self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.

@@ -221,6 +221,18 @@ impl Tracker {
         self.swarms.retain(|info_hash| rules.access.allows(info_hash))
     }
 
+    /// Drops those of these swarms that the access list in force does not allow.
+    pub fn purge_these(&self, info_hashes: &[InfoHash]) -> swarm::Expired {
+        let rules = self.rules();
+        let mut expired = swarm::Expired::default();
+        for info_hash in info_hashes.iter().filter(|hash| !rules.access.allows(hash)) {
+            let dropped = self.swarms.remove(info_hash);
+            expired.swarms += dropped.swarms;
+            expired.peers += dropped.peers;
+        }
+        expired
+    }
+
     /// Lets the interval follow the load; to be called about once a second.
     pub fn breathe(&self, now: Now, load: LoadAverages) {
         let mut breath = lock(&self.breath);

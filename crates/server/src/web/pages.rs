@@ -73,7 +73,7 @@ pub(super) fn router(
         charset => format!("text/html; charset={charset}"),
     };
     let (document, locale) = (Document::new(), settings.locale.clone());
-    let shown = Shown { map: settings.map, settings: is_api_on, largest: settings.largest_swarms };
+    let shown = Shown { map: settings.map, settings: is_api_on, largest: source.tells_largest() };
     ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, get(page)))
@@ -106,7 +106,7 @@ pub(super) fn fresh(content_type: &str, body: String) -> Response {
 }
 
 /// A body in JSON, as of now.
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(json) => fresh("application/json", json),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

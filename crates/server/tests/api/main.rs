@@ -1,5 +1,6 @@
 //! The API of the running program: who may do what, what it changes, and what is kept.
 
 mod client;
+mod lists;
 mod settings;
 mod tokens;

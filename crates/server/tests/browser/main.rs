@@ -19,7 +19,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Where the addresses of the load are, in the form of IP2Location's files.
 const IPV4: &str =
     "\"2130706432\",\"2147483647\",\"DE\",\"Germany\",\"Berlin\",\"Berlin\",\"52.5\",\"13.4\"\n";
-const IPV6: &str = "\"1\",\"1\",\"JP\",\"Japan\",\"Tokyo\",\"Tokyo\",\"35.7\",\"139.7\"\n";
+/// What is before the mapped addresses: `::1`, too.
+const IPV6: &str =
+    "\"0\",\"281470681743359\",\"JP\",\"Japan\",\"Tokyo\",\"Tokyo\",\"35.7\",\"139.7\"\n";
 
 /// A tracker that keeps what it is told, and its token.
 struct Tracker {
