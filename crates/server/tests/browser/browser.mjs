@@ -112,6 +112,7 @@ export async function isAccessible(page, where) {
 }
 
 export async function picture(page, name) {
+  await page.mouse.wheel(0, -100_000);
   await page.screenshot({ path: path.join(PEERAGE_PICTURES, `${name}.png`), fullPage: true });
 }
 

@@ -108,11 +108,11 @@ export async function moves(browser) {
   isQuiet(still, "map without motion");
 }
 
-/** The interval that the next announce is told. */
+/** The interval that the next announce is told, or why it is refused. */
 async function interval() {
   const query = "info_hash=bbbbbbbbbbbbbbbbbbbb&peer_id=bbbbbbbbbbbbbbbbbbbb&port=7&left=1";
   const reply = await (await fetch(`${BASE}/announce?${query}`)).text();
-  return reply.match(/8:intervali(\d+)e/)?.[1] ?? reply;
+  return reply.includes("failure reason") ? reply : reply.match(/8:intervali(\d+)e/)[1];
 }
 
 /** Who signs in changes a setting, and the next announce is told so. */
