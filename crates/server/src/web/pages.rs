@@ -72,6 +72,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         .fold(Router::new(), |router, path| router.route(path, get(page)))
         .route("/config.json", get(config))
         .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
@@ -109,6 +110,19 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 
 async fn health() -> Response {
     fresh("text/plain; charset=utf-8", "OK\n".into())
+}
+
+/// Whether the node knows what other nodes know: for a balancer. One that is alone always does.
+async fn ready(State(content): State<Arc<Content>>) -> Response {
+    let text = "text/plain; charset=utf-8";
+    match content.source.ready() {
+        Ok(()) => fresh(text, "OK\n".into()),
+        Err(why) => {
+            let mut response = fresh(text, format!("{why}\n"));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
 }
 
 async fn stats(State(content): State<Arc<Content>>) -> Response {
