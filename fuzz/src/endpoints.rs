@@ -151,8 +151,9 @@ pub fn http_endpoint(data: &[u8]) {
         trusted_proxies: ["2001:db8::/32".parse().expect("a prefix")].into(),
         external_ip: speaker & 16 != 0,
         scrape_interval_secs: None,
-        close_always: speaker & 32 != 0,
     });
+    let keep_alive = speaker & 32 == 0;
+    tracker.set_rules(Rules { keep_alive, ..(*tracker.rules()).clone() });
     let mut endpoint = http::Endpoint::new(Arc::clone(&tracker), Arc::clone(&settings), 1);
     let mut reply = Vec::new();
     let mut rest = stream;
@@ -166,7 +167,7 @@ pub fn http_endpoint(data: &[u8]) {
         match handled {
             Handled::Elsewhere => assert!(reply.is_empty()),
             Handled::KeepAlive | Handled::Close => {
-                assert!(handled == Handled::Close || !settings.close_always);
+                assert!(handled == Handled::Close || keep_alive);
                 check_http_reply(head, &reply);
             }
             Handled::FullScrape(_) => {

@@ -205,3 +205,17 @@ pub(crate) fn gazelle_requests() -> Vec<Vec<u8>> {
         format!("GET /{secret}/{query} HTTP/1.1\r\nHost: t\r\nConnection: Close\r\n\r\n")
     }))
 }
+
+/// Swarms that grow through every form and shrink again, of one family or both.
+pub(crate) fn store_steps() -> Vec<Vec<u8>> {
+    let step = |what: u8, crowd: u8, first: u8, seconds: u8| [what, crowd << 5, first, seconds];
+    let grown = |what: u8| {
+        let mut steps = vec![step(what | 0xc0, 0, 0, 1)];
+        steps.extend((1..8).map(|crowd| step(what ^ crowd & 1 | 0xc0, crowd, crowd * 9, 20)));
+        steps.push(step(0x04 | what & 2, 7, 0, 0));
+        steps.push(step(what, 5, 100, 255));
+        steps.concat()
+    };
+    let both = [grown(0x20), grown(0x2a)].concat();
+    vec![grown(0), grown(2), grown(0x19), both]
+}

@@ -1,4 +1,5 @@
-//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode.
+//! What tests of the running program share: processes, ports, folders, HTTP, UDP, bencode,
+//! location files.
 //!
 //! For tests only. Everything started here is ended when it is dropped, everything written is
 //! removed, and every wait has a limit. A failure is a `String` for people: what was awaited, and
@@ -12,17 +13,20 @@ mod daemon;
 mod folder;
 pub mod http;
 mod mariadb;
+pub mod places;
 mod ports;
 mod postgres;
 mod process;
+pub mod redis;
 mod run;
 mod server;
 pub mod udp;
 mod wait;
+pub mod websocket;
 
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
-pub use mariadb::{MariaDb, SqlMode};
+pub use mariadb::{GazelleTables, MariaDb, SqlMode};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, Signal};

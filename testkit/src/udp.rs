@@ -57,6 +57,11 @@ impl Client {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
+        Self::connect_from(local, server)
+    }
+
+    /// As [`Client::connect`], from an address of this machine: any of 127.0.0.0/8 is one.
+    pub fn connect_from(local: IpAddr, server: SocketAddr) -> Result<Self, String> {
         let socket = UdpSocket::bind((local, 0)).and_then(|socket| {
             socket.connect(server)?;
             socket.set_read_timeout(Some(LIMIT))?;
@@ -70,6 +75,14 @@ impl Client {
             .try_into()
             .map_err(|_| format!("{server}: {} bytes for a connection id", reply.len()))?;
         Ok(client)
+    }
+
+    /// The same connection id and socket, from now on for another server.
+    pub fn moved_to(mut self, server: SocketAddr) -> Result<Self, String> {
+        let moved = self.socket.connect(server);
+        moved.map_err(|error| format!("a socket to {server}: {error}"))?;
+        self.server = server;
+        Ok(self)
     }
 
     /// Announces.

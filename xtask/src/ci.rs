@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::shell::{Outcome, Workspace, cache_dir};
-use crate::{clippy, deny, doc, fmt, fuzz, test, tidy};
+use crate::{clippy, deny, doc, fmt, fuzz, test, tidy, ui};
 
 type Step = (&'static str, fn(&Workspace, &[String]) -> Outcome);
 
 /// The test command first: it is what people run most. Then what is quick to mend.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("test", test::run),
     ("fuzz", fuzz::short),
     ("fmt", fmt::run),
     ("clippy", clippy::run),
     ("doc", doc::run),
     ("deny", deny::run),
+    ("ui", ui::check),
     ("tidy", tidy::run),
 ];
 

@@ -16,6 +16,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ struct Task {
     run: fn(&Workspace, &[String]) -> Outcome,
 }
 
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 11] = [
     Task {
         name: "test",
         arguments: "[test arguments]",
@@ -39,7 +40,7 @@ const TASKS: [Task; 10] = [
     Task {
         name: "ci",
         arguments: "",
-        about: "everything CI runs: test, a short fuzz, fmt, clippy, doc, deny, tidy",
+        about: "everything CI runs: test, a short fuzz, fmt, clippy, doc, deny, ui, tidy",
         run: ci::run,
     },
     Task {
@@ -71,6 +72,12 @@ const TASKS: [Task; 10] = [
         arguments: "",
         about: "hold the sizes, names and arrows of STYLE.md; takes a second",
         run: tidy::run,
+    },
+    Task {
+        name: "ui",
+        arguments: "[--check]",
+        about: "build the pages to ui/dist; --check fails if it differs from the commit",
+        run: ui::run,
     },
     Task {
         name: "setup",
@@ -122,8 +129,8 @@ fn help() -> String {
     help.push_str(
         "
 What is installed goes through apt-get (Debian packages, with sudo where needed), pip (into a
-virtual environment) and cargo install; the last two write to the cache directory only, which is
-XDG_CACHE_HOME or ~/.cache, folder peerage. Delete that folder to start afresh.
+virtual environment), npm ci and cargo install; the last three write to the cache directory only,
+which is XDG_CACHE_HOME or ~/.cache, folder peerage. Delete that folder to start afresh.
 
 With CI=true and CARGO_TARGET_DIR unset, builds go to the folder `target` of the cache directory,
 so that a second clone builds only what changed.

@@ -9,7 +9,7 @@ use crate::shell::{self, Outcome, Workspace};
 /// Runs every test, with cargo-nextest where it is installed. `arguments` go to the test runner,
 /// and doc tests are left out then.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
-    setup::for_tests()?;
+    setup::for_tests(workspace)?;
     if shell::find_program("cargo-nextest").is_none() {
         let cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
         return shell::run(workspace.cargo(&cargo).args(arguments));

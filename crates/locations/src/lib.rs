@@ -5,17 +5,24 @@
 //! table, so that both give the same places at the same cost; [`Locations`] is what it makes.
 //!
 //! A place is never more exact than a tenth of a degree, which is about 11 km, and an IPv6 address
-//! never more than its /64.
+//! never more than its /64. Of an `.mmdb` file, IPv4 addresses in 6to4 and Teredo are not known.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "what fills the table comes next")]
 
+mod builder;
+mod csv;
+mod mmdb;
 mod place;
 mod ranges;
+mod report;
 
 use std::net::IpAddr;
 
+pub use builder::{Builder, ROWS_MAX};
 pub use place::Place;
+pub use report::{
+    Attribution, COMPLAINTS_MAX, Complaint, Error, Fault, Position, Provider, Report,
+};
 
 use place::Countries;
 use ranges::Ranges;
@@ -43,8 +50,7 @@ impl Locations {
         self.countries.unpack(packed?)
     }
 
-    /// Ranges that are kept, those between two known ones included. Neighbours in one place are
-    /// one.
+    /// Ranges that are kept, those in no place included. Neighbours in one place are one.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.ipv4.len() + self.ipv6.len()

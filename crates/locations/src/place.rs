@@ -1,5 +1,7 @@
 //! A place, and how it is packed into four bytes.
 
+use crate::report::Fault;
+
 /// Where an address is, to a tenth of a degree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -12,7 +14,35 @@ pub struct Place {
 }
 
 /// No country.
-pub(crate) const UNKNOWN_COUNTRY: [u8; 2] = [0; 2];
+const UNKNOWN_COUNTRY: [u8; 2] = [0; 2];
+
+impl Place {
+    /// The place at these degrees, in the country with this code if there is one. None where the
+    /// equator meets Greenwich: nobody lives there, and files say so of what they do not know.
+    pub(crate) fn new(
+        latitude: f64,
+        longitude: f64,
+        country: Option<&[u8]>,
+    ) -> Result<Option<Self>, Fault> {
+        let place = Self {
+            latitude_tenths: tenths(latitude, 90.0).ok_or(Fault::Coordinates)?,
+            longitude_tenths: tenths(longitude, 180.0).ok_or(Fault::Coordinates)?,
+            country: country.map_or(Some(UNKNOWN_COUNTRY), capitals).ok_or(Fault::Country)?,
+        };
+        Ok((latitude != 0.0 || longitude != 0.0).then_some(place))
+    }
+}
+
+/// Rounds degrees of at most `max` on either side of 0 to tenths.
+fn tenths(degrees: f64, max: f64) -> Option<i16> {
+    (-max..=max).contains(&degrees).then(|| (degrees * 10.0).round() as i16)
+}
+
+/// Two letters as capitals.
+fn capitals(code: &[u8]) -> Option<[u8; 2]> {
+    let code = <[u8; 2]>::try_from(code).ok()?.map(|letter| letter.to_ascii_uppercase());
+    code.iter().all(u8::is_ascii_uppercase).then_some(code)
+}
 
 /// A place in four bytes: from the top 11 bits of latitude, 12 of longitude, and the number of the
 /// country in 9, by [`Countries`].

@@ -4,6 +4,8 @@
 //! is said twice. What is wrong with a flag's name clap tells, what is wrong with its value the
 //! configuration; both end with exit code 2.
 
+mod tokens;
+
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
@@ -12,7 +14,7 @@ use crate::config::keys::Key;
 use crate::config::{self, Sources, print};
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Run the tracker.
     Serve,
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     PrintManual,
     /// Say whether the configuration is right.
     CheckConfig,
+    /// Make, list or remove tokens of the API.
+    Token(tokens::Command),
 }
 
 /// A flag of the command line.
@@ -89,6 +93,7 @@ pub(crate) fn parse() -> (Command, Sources) {
         Some(("print-config", sub)) if sub.get_flag("manual") => (Command::PrintManual, sub),
         Some(("print-config", sub)) => (Command::PrintConfig, sub),
         Some(("check-config", sub)) => (Command::CheckConfig, sub),
+        Some(("token", sub)) => (Command::Token(tokens::command(sub)), sub),
         Some((_, sub)) => (Command::Serve, sub),
         None => (Command::Serve, &matches),
     };
@@ -97,6 +102,7 @@ pub(crate) fn parse() -> (Command, Sources) {
         ocelot_conf: matches.get_one::<PathBuf>("ocelot-conf").cloned(),
         flags: FLAGS.iter().filter_map(|flag| given(flag, matches)).collect(),
         environment: std::env::vars_os().collect(),
+        changed: None,
     };
     (command, sources)
 }
@@ -166,6 +172,7 @@ fn command() -> clap::Command {
         .subcommand(
             clap::Command::new("check-config").about("Say whether the configuration is right"),
         )
+        .subcommand(tokens::usage())
 }
 
 fn arg(flag: &Flag) -> Arg {

@@ -1,8 +1,9 @@
 //! The configuration as written: one TOML file, flags and the environment.
 //!
-//! Environment goes before flag, flag before file, file before default. Every mistake is reported
-//! with its place and with what would be right; nothing wrong is ever replaced by a default. What
-//! the values mean together is worked out in [`settings`](crate::settings).
+//! What was changed through the API goes before the environment, environment before flag, flag
+//! before file, file before default. Every mistake is reported with its place and with what would
+//! be right; nothing wrong is ever replaced by a default. What the values mean together is worked
+//! out in [`settings`](crate::settings).
 
 pub(crate) mod keys;
 pub(crate) mod print;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -39,7 +41,14 @@ pub(crate) struct Sources {
     pub(crate) flags: Vec<(&'static str, &'static str, String)>,
     /// All of the environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
+    /// The file with what was changed through the API; `None` for [`CHANGED_FILE`] in
+    /// `process.data_dir`.
+    pub(crate) changed: Option<PathBuf>,
 }
+
+/// The file in the data folder with the settings that were changed through the API. In the form of
+/// the configuration file.
+pub(crate) const CHANGED_FILE: &str = "changed.toml";
 
 /// The configuration as written, with the place each value comes from.
 #[derive(Clone, Default)]
@@ -49,6 +58,8 @@ pub(crate) struct Config {
     /// What the operator should know and is no mistake, one line each.
     pub(crate) notes: Vec<String>,
     origins: BTreeMap<&'static str, Origin>,
+    /// Without what was changed through the API; `None` where that was not asked for.
+    unchanged: Option<Arc<Config>>,
 }
 
 /// The place a value comes from.
@@ -62,6 +73,15 @@ pub(crate) enum Origin {
     Flag(&'static str),
     /// A variable.
     Environment(String),
+    /// A line, counted from 1, of what was changed through the API.
+    Changed(PathBuf, usize),
+}
+
+/// Which file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    ByOperator,
+    ByApi,
 }
 
 /// A mistake of the operator's. Each is one line.
@@ -75,6 +95,8 @@ pub(crate) enum ConfigError {
     UnknownKey(Origin, String, Option<&'static str>),
     /// A value is wrong: key, value as written, what it must be.
     Wrong(Origin, String, String, String),
+    /// A setting that is not the API's to change.
+    NotLive(Origin, &'static str),
 }
 
 impl Config {
@@ -87,7 +109,7 @@ impl Config {
         }
         if let Some(path) = &sources.file {
             match read_file(path) {
-                Ok(text) => config.take_file(path, &text, &mut errors),
+                Ok(text) => config.take_file(Written::ByOperator, path, &text, &mut errors),
                 Err(error) => errors.push(ConfigError::Unreadable(path.clone(), error)),
             }
         }
@@ -96,7 +118,15 @@ impl Config {
             config.take(key, Origin::Flag(flag), &Raw::Text(text), text, &mut errors);
         }
         config.take_environment(&sources.environment, &mut errors);
+        config.unchanged = Some(Arc::new(config.clone()));
+        config.take_changed(sources, &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// An error about a value, as written by the API, for `key`.
+    pub(crate) fn not_a_value(key: &Key, written: &str) -> ConfigError {
+        let (name, right) = (key.name.into(), (key.right)());
+        ConfigError::Wrong(Origin::Default, name, one_line(written), right)
     }
 
     /// An error about the setting `name`, which is right in itself.
@@ -116,6 +146,31 @@ impl Config {
         self.origins.contains_key(name)
     }
 
+    /// The place the value of `key` comes from.
+    pub(crate) fn origin(&self, key: &Key) -> Origin {
+        self.origins.get(key.name).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The same with `text`, which is to be written to `path`, as what was changed through the API.
+    pub(crate) fn with_changed(&self, path: &Path, text: &str) -> Result<Self, Vec<ConfigError>> {
+        let mut config = self.unchanged.as_deref().unwrap_or(self).clone();
+        config.unchanged.clone_from(&self.unchanged);
+        let mut errors = Vec::new();
+        config.take_file(Written::ByApi, path, text, &mut errors);
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    fn take_changed(&mut self, sources: &Sources, errors: &mut Vec<ConfigError>) {
+        let data_dir = self.values.process.data_dir.as_ref();
+        let in_data_dir = || data_dir.map(|data_dir| data_dir.join(CHANGED_FILE));
+        let Some(path) = sources.changed.clone().or_else(in_data_dir) else { return };
+        match read_file(&path) {
+            Ok(text) => self.take_file(Written::ByApi, &path, &text, errors),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => errors.push(ConfigError::Unreadable(path, error)),
+        }
+    }
+
     /// The lowest of all sources but the defaults.
     fn take_ocelot_conf(&mut self, path: &Path, errors: &mut Vec<ConfigError>) {
         let meaning = match ocelot_conf::read(path) {
@@ -130,10 +185,20 @@ impl Config {
         self.notes.iter_mut().for_each(|note| *note = format!("{}: {note}", path.display()));
     }
 
-    fn take_file(&mut self, path: &Path, text: &str, errors: &mut Vec<ConfigError>) {
+    fn take_file(
+        &mut self,
+        written: Written,
+        path: &Path,
+        text: &str,
+        errors: &mut Vec<ConfigError>,
+    ) {
         let place = |at: usize| {
             let before = text.as_bytes().iter().take(at);
-            Origin::File(path.into(), 1 + before.filter(|&&byte| byte == b'\n').count())
+            let line = 1 + before.filter(|&&byte| byte == b'\n').count();
+            match written {
+                Written::ByOperator => Origin::File(path.into(), line),
+                Written::ByApi => Origin::Changed(path.into(), line),
+            }
         };
         let table = match DeTable::parse(text) {
             Ok(table) => table.into_inner(),
@@ -164,10 +229,13 @@ impl Config {
             for (name, value) in entries {
                 let origin = place(name.span().start);
                 let full_name = format!("{section_name}.{}", name.get_ref());
-                let written = text.get(value.span()).unwrap_or_default();
+                let in_file = text.get(value.span()).unwrap_or_default();
                 match key(&full_name) {
+                    Some(key) if written == Written::ByApi && !key.is_live() => {
+                        errors.push(ConfigError::NotLive(origin, key.name));
+                    }
                     Some(key) => {
-                        self.take(key, origin, &Raw::Toml(value.get_ref()), written, errors);
+                        self.take(key, origin, &Raw::Toml(value.get_ref()), in_file, errors);
                     }
                     None => errors.push(ConfigError::unknown(origin, full_name)),
                 }
@@ -263,6 +331,41 @@ fn one_line(text: &str) -> String {
 }
 
 impl ConfigError {
+    /// The setting it is about, if it is about one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable(..) | Self::Syntax(..) => None,
+            Self::UnknownKey(_, name, _) | Self::Wrong(_, name, ..) => Some(name),
+            Self::NotLive(_, name) => Some(name),
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub(crate) fn without_place(&self) -> String {
+        match self {
+            Self::Unreadable(path, error) => format!("cannot read {}: {error}", path.display()),
+            Self::Syntax(_, message) => message.clone(),
+            Self::UnknownKey(_, name, None) => format!("unknown key {name}"),
+            Self::UnknownKey(_, name, Some(nearest)) => {
+                format!("unknown key {name}: did you mean {nearest}?")
+            }
+            Self::Wrong(_, name, value, right) => format!("{name} = {value}: must be {right}"),
+            Self::NotLive(_, name) => {
+                format!("{name} is not changed while the tracker runs: set it in the configuration")
+            }
+        }
+    }
+
+    /// An error about a setting that is not the API's to change.
+    pub(crate) fn not_live(key: &Key) -> Self {
+        Self::NotLive(Origin::Default, key.name)
+    }
+
+    /// An error about a name that no setting has.
+    pub(crate) fn no_such_key(name: &str) -> Self {
+        Self::unknown(Origin::Default, one_line(name))
+    }
+
     fn unknown(origin: Origin, name: String) -> Self {
         let nearest = nearest(&name);
         Self::UnknownKey(origin, name, nearest)
@@ -313,7 +416,9 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path, 0) => write!(f, "{}", path.display()),
-            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::File(path, line) | Self::Changed(path, line) => {
+                write!(f, "{}:{line}", path.display())
+            }
             Self::Flag(flag) => f.write_str(flag),
             Self::Environment(variable) => f.write_str(variable),
         }
@@ -322,18 +427,15 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.without_place();
         match self {
-            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Unreadable(..) => f.write_str(&text),
             Self::Syntax(origin, message) => write!(f, "{origin}: not TOML: {message}"),
-            Self::UnknownKey(origin, name, None) => write!(
-                f,
-                "{origin}: unknown key {name}: `peerage print-config` shows all there are"
-            ),
-            Self::UnknownKey(origin, name, Some(nearest)) => {
-                write!(f, "{origin}: unknown key {name}: did you mean {nearest}?")
+            Self::UnknownKey(origin, _, None) => {
+                write!(f, "{origin}: {text}: `peerage print-config` shows all there are")
             }
-            Self::Wrong(origin, name, value, right) => {
-                write!(f, "{origin}: {name} = {value}: must be {right}")
+            Self::UnknownKey(origin, ..) | Self::Wrong(origin, ..) | Self::NotLive(origin, _) => {
+                write!(f, "{origin}: {text}")
             }
         }
     }
@@ -345,7 +447,7 @@ mod tests {
 
     fn file(text: &str) -> (Config, Vec<String>) {
         let (mut config, mut errors) = (Config::default(), Vec::new());
-        config.take_file(Path::new("p.toml"), text, &mut errors);
+        config.take_file(Written::ByOperator, Path::new("p.toml"), text, &mut errors);
         (config, errors.iter().map(ToString::to_string).collect())
     }
 
@@ -420,6 +522,27 @@ mod tests {
         assert_eq!(config.values.listen.port.0, 3);
         assert_eq!(config.values.listen.workers.given().unwrap().0, 4);
         assert_eq!(config.values.listen.backlog.0, 5);
+    }
+
+    #[test]
+    fn what_was_changed_goes_before_the_environment_and_holds_live_settings_alone() {
+        let environment = vec![("PEERAGE__ANNOUNCE__JITTER".into(), "3".into())];
+        let written = Config::load(&Sources { environment, ..Sources::default() }).unwrap();
+        let load = |text| written.with_changed(Path::new("changed.toml"), text);
+        let config = load("[announce]\njitter = 7\n").unwrap();
+        assert_eq!(config.values.announce.jitter.0, 7);
+        let origin = config.origin(key("announce.jitter").unwrap());
+        assert_eq!(origin, Origin::Changed("changed.toml".into(), 2));
+        let back = config.with_changed(Path::new("changed.toml"), "").unwrap();
+        assert_eq!(back.values.announce.jitter.0, 3);
+        for (text, error) in [
+            ("[listen]\nport = 1\n", "changed.toml:2: listen.port is not changed while"),
+            ("[access]\ndeny = \"x\"\n", "changed.toml:2: access.deny is not changed while"),
+            ("[announce]\njitter = -1\n", "changed.toml:2: announce.jitter = -1: must be"),
+        ] {
+            let errors = load(text).err().expect(text);
+            assert!(errors[0].to_string().starts_with(error), "{}", errors[0]);
+        }
     }
 
     #[test]

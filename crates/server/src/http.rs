@@ -9,6 +9,7 @@
 //! - `slots`: the connections of a worker, bounded in number.
 //! - `full_scrape`: replies too long for the loop, each sent from a thread of its own.
 //! - `status`: what is counted.
+//! - `waits`: how long connections are waited for, changed while the workers run.
 
 mod connection;
 mod full_scrape;
@@ -16,6 +17,7 @@ mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod worker;
 
 use std::io;
@@ -33,6 +35,7 @@ use crate::listen::{BindError, bind_all, workers_of};
 use crate::stop::Stop;
 
 pub(crate) use status::Status;
+pub(crate) use waits::Waits;
 
 /// How to set up the listeners, and the bounds of connections.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) head_bytes_max: usize,
     /// Which connections begin with a PROXY header.
     pub(crate) proxied: Proxied,
+    /// Whether there is a site whose requests are not ours, see [`Answering::site`].
+    pub(crate) site: bool,
 }
 
 /// Which connections begin with a PROXY header, of either version.
@@ -79,7 +84,8 @@ impl Proxied {
 pub(crate) struct Handover {
     /// The connection; it does not block.
     pub(crate) stream: TcpStream,
-    /// What was read from it and not answered: at least one whole head.
+    /// What was read from it and not answered: at least one whole head, but for a site's request,
+    /// whose end may be to come.
     pub(crate) read: Vec<u8>,
     /// The other end, or whom a PROXY header named; canonical.
     pub(crate) source: SocketAddr,
@@ -95,6 +101,10 @@ pub(crate) struct Answering {
     pub(crate) settings: Arc<http::Settings>,
     /// Takes what is neither. Where it is full the client is told 503.
     pub(crate) handover: Sender<Handover>,
+    /// How long connections are waited for, from here on.
+    pub(crate) waits: Arc<Waits>,
+    /// Takes what a Gazelle site asks, from the first bytes by which it is known.
+    pub(crate) site: Option<Sender<Handover>>,
 }
 
 /// The listeners of one worker.

@@ -6,18 +6,21 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
+mod changed;
 mod cli;
 mod clock;
 mod collector;
 mod config;
+mod feed;
 mod gazelle;
 mod history;
 mod http;
+mod kept;
 mod latency;
 mod listen;
 mod lists;
 mod load;
-#[expect(dead_code, reason = "the map's feed asks it")]
 mod locations;
 mod log;
 mod maintenance;
@@ -26,12 +29,14 @@ mod privileges;
 mod secrets;
 mod serve;
 mod settings;
+mod shared;
 mod signals;
 mod snapshot;
 mod sockets;
 mod stats;
 mod stop;
 mod threads;
+mod tokens;
 mod udp;
 mod web;
 
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
             .map(|(config, _)| config::print::in_force(&config.values)),
         Command::PrintExample => Ok(config::print::example()),
         Command::PrintManual => Ok(config::print::manual()),
+        Command::Token(command) => serve::configuration(&sources)
+            .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
     };
     match result {
         Ok(text) => {

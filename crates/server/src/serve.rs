@@ -3,11 +3,13 @@
 //! Whatever can fail at the start fails before the first request is answered; after that only a
 //! panic ends the process before the operator does.
 
+mod asked;
+mod lists;
+
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -15,23 +17,28 @@ use peerage_tracker::{Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use crate::api::Api;
 use crate::clock::Clock;
+use crate::collector::Collector;
 use crate::config::keys::Takes;
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::{self, Lists};
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
+use crate::shared::Carrier;
 use crate::signals::{self, Signal};
 use crate::snapshot::Snapshot;
 use crate::sockets::{self, Bound};
 use crate::stats::{Source, Workers};
 use crate::stop::Stop;
 use crate::threads::{Event, Threads};
+use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{collector, log, secrets};
+use crate::{log, secrets};
+use lists::Lists;
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -46,7 +53,7 @@ pub(crate) enum Failure {
     /// The configuration is wrong.
     Config(Vec<ConfigError>),
     /// A list is wrong.
-    List(lists::Error),
+    List(crate::lists::Error),
     /// The environment does not let us: one line.
     Start(String),
     /// A thread ended before it was asked to.
@@ -62,18 +69,28 @@ struct Running {
     latest: Config,
     settings: Settings,
     paths: Paths,
+    lists: Lists,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
-    purge_again: PurgeAgain,
+    purge_again: Arc<PurgeAgain>,
+    locations: locations::Reader,
+    api: Arc<Api>,
+    /// Until it is started; `None` where the node is alone.
+    carrier: Option<Carrier>,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
 pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Failure> {
     let config = Config::load(sources).map_err(Failure::Config)?;
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings::new(&config, cpus).map_err(|error| Failure::Config(vec![error]))?;
+    let settings = meaning(&config).map_err(|error| Failure::Config(vec![error]))?;
     Ok((config, settings))
+}
+
+/// What `config` means on this machine.
+fn meaning(config: &Config) -> Result<Settings, ConfigError> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    Settings::new(config, cpus)
 }
 
 /// The configuration with the lists it names: what `check-config` checks.
@@ -81,7 +98,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
 }
 
@@ -89,7 +106,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
     config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
@@ -98,8 +115,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let user = user.map_err(|error| start(&error))?;
     let data_dir = settings.process.data_dir.as_deref();
     let key = secrets::connection_key(settings.connections.key, data_dir);
-    let connections =
-        Connections::new(key.map_err(|error| start(&error))?, settings.connections.lifetime);
+    let key = key.map_err(|error| start(&error))?;
+    let connections = Connections::new(key, settings.connections.lifetime);
     let probe = Probe::open();
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
@@ -108,18 +125,20 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         warn_if_lost(&paths, file);
         *file = paths.resolve(file);
     }
-    [&settings.lists.allow, &settings.lists.deny]
-        .into_iter()
-        .flatten()
-        .for_each(|file| warn_if_lost(&paths, file));
+    let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(&paths, file));
+    let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
+    sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let tracker = tracker(&settings, lists.access.clone())?;
-    let data_dir = settings.process.data_dir.as_deref();
-    let snapshot = data_dir.filter(|_| settings.snapshot_interval.is_some());
-    let snapshot = snapshot.map(|folder| Snapshot::new(&paths.resolve(folder), settings.peer_ids));
+    let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
+    let access = lists.access(&settings);
+    let tracker = tracker(&settings, Arc::clone(&access))?;
+    let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
+    let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
     if let Some(snapshot) = &snapshot {
         snapshot.restore(tracker.swarms(), clock.now());
         tracker.purge();
@@ -133,31 +152,50 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
             udp: bound.udp.iter().map(crate::udp::Sockets::counters).collect(),
             http: bound.tcp.iter().map(crate::http::Listeners::status).collect(),
         },
+        &settings.pages,
     ));
-    source.set_lists(&lists);
-    let (latest, purge_again) = (config.clone(), PurgeAgain::default());
+    source.set_lists(&access);
+    let carrier = settings.shared.as_ref().map(|shared| {
+        // What the operator has set is not for others to change.
+        let proposed = settings.connections.key.is_none().then_some(key);
+        let (carrier, view) = Carrier::new(shared, &tracker, &connections, proposed, clock);
+        source.shared.get_or_init(|| view);
+        carrier
+    });
+    let threads = Threads::new();
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
+    let api = Arc::new(api.map_err(|error| start(&error))?);
+    let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
         sources,
         started: config,
         latest,
         settings,
         paths,
+        lists,
         tracker,
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
+        api,
+        carrier,
     };
-    running.run(bound, &connections, clock)
+    running.run(threads, bound, &connections, clock)
 }
 
 /// An empty tracker with the rules of the settings.
 fn tracker(
     settings: &Settings,
-    access: peerage_tracker::AccessList,
+    access: Arc<peerage_tracker::AccessList>,
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-    let rules = settings.rules(Arc::new(access));
-    Ok(Arc::new(Tracker::new(key, settings.limits, settings.peer_ids, rules)))
+    let rules = settings.rules(access);
+    let mut tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
+    if let Some(shared) = &settings.shared {
+        shared.share(&mut tracker).map_err(|error| start_failure("name the node", &error))?;
+    }
+    Ok(Arc::new(tracker))
 }
 
 fn limit(settings: &Settings) -> Result<(), Failure> {
@@ -178,18 +216,30 @@ fn start_failure(what: &str, error: &io::Error) -> Failure {
 
 impl Running {
     /// Starts all threads, follows the signals, and stops all threads.
-    fn run(mut self, bound: Bound, connections: &Connections, clock: Clock) -> Result<(), Failure> {
+    fn run(
+        mut self,
+        mut threads: Threads,
+        bound: Bound,
+        connections: &Connections,
+        clock: Clock,
+    ) -> Result<(), Failure> {
         let failed = |error: io::Error| start_failure("start a thread", &error);
         let stop = Stop::default();
-        let mut threads = Threads::new();
         let sender = threads.sender();
         // The receiver is gone only when the process ends.
         signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
+        self.show_settings();
+        if let Some(carrier) = self.carrier.take() {
+            let stop = stop.clone();
+            let run = move || carrier.run(&stop);
+            threads.spawn_io("shared".into(), run).map_err(failed)?;
+        }
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
         let outcome = spawned.map_err(failed).and_then(|()| {
             log_start(&self.settings);
-            announce_listeners(&addresses.0, &addresses.1);
+            let token = if addresses.0.is_empty() { None } else { self.api.first_token() };
+            announce_listeners(&addresses.0, &addresses.1, token.as_ref());
             self.follow(&mut threads)
         });
         info!("stopping");
@@ -230,13 +280,17 @@ impl Running {
                     tracker,
                     settings,
                     handover: sender.clone(),
+                    waits: Arc::clone(&self.settings.waits),
+                    site: None,
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
             }
             let (pages, answers) = (self.settings.pages.clone(), &self.settings.answers);
             let seed = secrets::random_seed()?;
-            let web = Web::new(pages, clock, &self.source, Arc::clone(answers), seed, udp_port);
+            let api = Arc::clone(&self.api);
+            let answers = Arc::clone(answers);
+            let web = Web::new(pages, clock, &self.source, answers, seed, udp_port, api);
             threads.spawn_io("pages".into(), move || web.run(receiver))?;
         }
         self.spawn_beside(threads, clock, stop)
@@ -244,8 +298,11 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
-        threads.spawn("collector".into(), move || collector::run(&source, &stopped))?;
+        let mut collector = Collector::new(source, secrets::random_seed()?);
+        threads.spawn("collector".into(), move || collector.run(&stopped))?;
         if let (Some(snapshot), Some(interval)) = (&self.snapshot, self.settings.snapshot_interval)
         {
             let (snapshot, tracker) = (snapshot.clone(), Arc::clone(&self.tracker));
@@ -255,9 +312,9 @@ impl Running {
             })?;
         }
         let (source, stop) = (Arc::clone(&self.source), stop.clone());
-        let (timeout, again) = (self.settings.limits.peer_timeout, Arc::clone(&self.purge_again));
+        let again = Arc::clone(&self.purge_again);
         threads.spawn("maintenance".into(), move || {
-            maintenance::run(&source, timeout, clock, &stop, &again);
+            maintenance::run(&source, clock, &stop, &again);
         })
     }
 
@@ -267,7 +324,11 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
+                Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
                     return Err(Failure::Thread(format!("thread {} {how}", end.name)));
@@ -276,12 +337,11 @@ impl Running {
         }
     }
 
-    /// Reads configuration and lists again. If anything is wrong, all stays as it is.
+    /// Reads configuration, lists and tokens again. If anything is wrong, all stays as it is.
     fn reload(&mut self) {
+        self.api.refresh_tokens();
         let read = configuration(&self.sources).and_then(|(config, settings)| {
-            let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
-            let timeout = self.settings.limits.peer_timeout;
-            settings.check_timeout(&config, timeout).map_err(|e| Failure::Config(vec![e]))?;
+            let lists = crate::lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
             Ok((config, settings, lists))
         });
         let (config, settings, lists) = match read {
@@ -306,31 +366,20 @@ impl Running {
         }
         self.latest = config;
         self.settings.take_reloadable(settings);
-        self.use_lists(lists);
+        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
+        self.take_lists(lists);
+        self.read_locations();
+        self.show_settings();
         info!("configuration reloaded");
     }
 
-    /// Reads the lists again. If anything is wrong, the old ones stay in force.
-    fn reload_lists(&mut self) {
-        match lists::read(&self.settings.lists, &self.paths) {
-            Ok(lists) => self.use_lists(lists),
-            Err(error) => {
-                error!("{error}");
-                error!("a list is wrong, the old ones stay in force");
-            }
-        }
-    }
-
-    /// Takes lists, and the rules of the settings, into force.
-    fn use_lists(&self, lists: Lists) {
-        self.source.set_lists(&lists);
-        info!("lists: {lists}");
-        self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
-        let purged = self.tracker.purge();
-        if purged.swarms > 0 {
-            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
-        }
-        self.purge_again.store(true, Ordering::Relaxed);
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 }
 
@@ -349,11 +398,20 @@ fn log_start(settings: &Settings) {
 }
 
 /// Tells whoever started us where we listen. That nobody may be reading is no reason to stop.
-fn announce_listeners(tcp: &[std::net::SocketAddr], udp: &[std::net::SocketAddr]) {
+///
+/// The first token comes last: who waits for `ready` has all it waits for, and does not keep it.
+fn announce_listeners(
+    tcp: &[std::net::SocketAddr],
+    udp: &[std::net::SocketAddr],
+    token: Option<&TokenText>,
+) {
     let mut lines = String::new();
     tcp.iter().for_each(|at| lines.push_str(&format!("listening on http://{at} (TCP)\n")));
     udp.iter().for_each(|at| lines.push_str(&format!("listening on udp://{at} (UDP)\n")));
     lines.push_str("ready\n");
+    if let Some(TokenText(token)) = token {
+        lines.push_str(&format!("admin token, shown this once: {token}\n"));
+    }
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, udp};
+use crate::{http, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -27,16 +27,24 @@ pub(crate) struct Settings {
     pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
+    /// Whether there is an allow list in force; `None` where there is one if it has an entry.
+    pub(crate) only_allowed: Option<bool>,
     /// For the UDP workers.
     pub(crate) udp: udp::Settings,
     /// Of connection ids.
     pub(crate) connections: Connections,
     /// For the HTTP workers.
     pub(crate) http: http::Settings,
+    /// How long HTTP connections are waited for; changed by a reload.
+    pub(crate) waits: Arc<http::Waits>,
     /// For the answers to announces and scrapes over HTTP.
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
+    /// With whom swarms are shared; `None` for nobody.
+    pub(crate) shared: Option<shared::Settings>,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -74,19 +82,32 @@ pub(crate) struct Connections {
     pub(crate) key: Option<[u8; 16]>,
 }
 
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// For the pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
     /// Of their `Content-Type`; empty for none.
     pub(crate) charset: String,
+    /// The language they are in, whatever the browser asks for.
+    pub(crate) locale: Option<String>,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
-    pub(crate) idle_timeout: Duration,
-    /// Whether a connection may serve more than one request.
-    pub(crate) keep_alive: bool,
+    pub(crate) waits: Arc<http::Waits>,
     /// Most bytes of a request's head.
     pub(crate) head_bytes_max: usize,
+    /// Whether the largest swarms are told.
+    pub(crate) largest_swarms: bool,
+    /// Most viewers of the map at once.
+    pub(crate) viewers_max: usize,
 }
 
 /// What is logged.
@@ -130,9 +151,13 @@ impl Settings {
     pub(crate) fn new(config: &Config, cpus: usize) -> Result<Self, ConfigError> {
         let values = &config.values;
         let rules = rules(config, cpus)?;
+        let http = http_settings(config);
+        let waits = Arc::new(http::Waits::new(&http));
+        let limits = limits(config, &rules)?;
         Ok(Self {
             listen: listen(config, cpus)?,
-            limits: limits(config, &rules)?,
+            shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
+            limits,
             rules,
             peer_ids: if values.swarm.peer_ids { PeerIds::Kept } else { PeerIds::Dropped },
             snapshot_interval: Some(Duration::from_secs(values.swarm.snapshot_interval.0))
@@ -141,14 +166,20 @@ impl Settings {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),
             },
+            only_allowed: values.access.only_allowed.given(),
             udp: udp_settings(config),
             connections: Connections {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
                 key: values.udp.connection_key.0,
             },
-            http: http_settings(config),
+            http,
             answers: Arc::new(answers(config)?),
-            pages: pages(config)?,
+            pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
+            waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
         })
@@ -158,23 +189,10 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
-    }
-
-    /// Whether peers that live for `timeout` outlive the longest interval they may be told.
-    pub(crate) fn check_timeout(
-        &self,
-        config: &Config,
-        timeout: Duration,
-    ) -> Result<(), ConfigError> {
-        if promised_secs(&self.rules) < timeout.as_secs() {
-            return Ok(());
-        }
-        let right = format!(
-            "less, with announce.jitter, than the {}s after which peers expire since the start; a \
-             longer one takes a restart",
-            timeout.as_secs()
-        );
-        Err(config.wrong("announce.max_interval", right))
+        self.only_allowed = newer.only_allowed;
+        self.waits.set(&newer.http);
+        self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.
@@ -249,6 +267,7 @@ fn rules(config: &Config, cpus: usize) -> Result<Rules, ConfigError> {
         jitter_secs: secs_u32(values.jitter.0),
         full_scrape: values.full_scrape,
         scrape_hashes_max: values.scrape_hashes_max.to(),
+        keep_alive: config.values.http.keep_alive,
         access: Arc::default(),
     })
 }
@@ -310,7 +329,6 @@ fn answers(config: &Config) -> Result<peerage_tracker::http::Settings, ConfigErr
         forwarded_header: (!header.is_empty()).then(|| header.clone()),
         trusted_proxies: values.trusted_proxies.0.clone(),
         external_ip: values.external_ip,
-        close_always: !values.keep_alive,
         scrape_interval_secs: (scrape_interval_secs > 0).then_some(scrape_interval_secs),
     })
 }
@@ -327,10 +345,11 @@ fn http_settings(config: &Config) -> http::Settings {
             true => http::Proxied::From(values.trusted_proxies.0.clone()),
             false => http::Proxied::Nobody,
         },
+        site: false,
     }
 }
 
-fn pages(config: &Config) -> Result<Pages, ConfigError> {
+fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError> {
     let values = &config.values;
     let charset = values.pages.charset.clone();
     if !charset.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) {
@@ -339,10 +358,12 @@ fn pages(config: &Config) -> Result<Pages, ConfigError> {
     }
     Ok(Pages {
         charset,
+        locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
         connections_max: values.http.pages_connections_max.to(),
-        idle_timeout: Duration::from_secs(values.http.idle_timeout.0),
-        keep_alive: values.http.keep_alive,
+        waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
+        largest_swarms: values.pages.largest_swarms,
+        viewers_max: values.pages.viewers_max.to(),
     })
 }
 

@@ -5,25 +5,35 @@
 //! of them, taken once a second. It is put together at most once a second, however often it is
 //! asked for.
 
+mod client_names;
+mod clients;
+mod largest;
 mod recent;
 mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Tally, Tracker};
+use peerage_tracker::{
+    AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker,
+};
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
-use crate::lists::Lists;
 use crate::load::Probe;
-use crate::web;
+use crate::settings::Pages;
+use crate::{locations, shared, web};
+pub(crate) use clients::ClientStats;
+use clients::Clients;
+use largest::Largest;
+pub(crate) use largest::SwarmStats;
 use recent::Recent;
 pub(crate) use recent::{LatencyStats, Rates};
 pub(crate) use sockets::{DatagramStats, HttpStats, StreamStats, UdpStats, Workers};
@@ -37,6 +47,10 @@ pub(crate) struct Source {
     pub(crate) tracker: Arc<Tracker>,
     /// Of the pages.
     pub(crate) web: Arc<web::Counts>,
+    /// Where addresses are.
+    pub(crate) locations: locations::Shared,
+    /// Of the map.
+    pub(crate) feed: Feed,
     clock: Clock,
     started: Now,
     failed: u64,
@@ -48,7 +62,12 @@ pub(crate) struct Source {
     expired_swarms: AtomicU64,
     recent: Mutex<Recent>,
     history: Mutex<History>,
+    clients: Mutex<Clients>,
+    /// Only where the operator allows it.
+    largest: Option<Mutex<Largest>>,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
+    /// Empty where the node is alone.
+    pub(crate) shared: OnceLock<Arc<shared::View>>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
@@ -74,6 +93,8 @@ pub(crate) struct Stats {
     pub(crate) peers: PeerStats,
     /// How often the swarms held were completed.
     pub(crate) completed: u64,
+    /// What nodes tell each other; null where this one is alone. Its peers are among all.
+    pub(crate) shared: Option<shared::Stats>,
     /// What was dropped because it was not heard from.
     pub(crate) expired: ExpiredStats,
     /// Requests that could be read, those refused included.
@@ -90,10 +111,18 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Of the location files in force; null without any.
+    pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
     pub(crate) latency: ByProtocol<Option<LatencyStats>>,
+    /// Those that announced most in the last hour, the most frequent first.
+    pub(crate) clients: Vec<ClientStats>,
+    /// The largest swarms, the largest first; null where the operator does not allow it.
+    pub(crate) largest: Option<Vec<SwarmStats>>,
+    /// Of the map.
+    pub(crate) map: MapStats,
     /// Since the start.
     #[serde(skip)]
     pub(crate) latencies: ByProtocol<Latencies>,
@@ -209,12 +238,15 @@ impl Source {
         failed: u64,
         probe: Probe,
         workers: Workers,
+        pages: &Pages,
     ) -> Self {
         let start = Reading { at: clock.now(), ..Reading::default() };
         let history = Mutex::new(History::new(&start));
         Self {
             tracker,
             web: Arc::default(),
+            locations: locations::Shared::default(),
+            feed: Feed::default(),
             clock,
             started: clock.now(),
             failed,
@@ -226,7 +258,10 @@ impl Source {
             expired_swarms: AtomicU64::default(),
             recent: Mutex::new(Recent::new(start.at)),
             history,
+            clients: Mutex::new(Clients::new()),
+            largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
+            shared: OnceLock::new(),
         }
     }
 
@@ -244,8 +279,9 @@ impl Source {
     }
 
     /// Takes note of lists that have come into force.
-    pub(crate) fn set_lists(&self, lists: &Lists) {
-        *lock(&self.lists) = ListSizes { allowed: lists.allowed, denied: lists.denied };
+    pub(crate) fn set_lists(&self, access: &AccessList) {
+        let allowed = access.allowed().map(|list| list.len() as u64);
+        *lock(&self.lists) = ListSizes { allowed, denied: access.denied().len() as u64 };
     }
 
     /// Takes note of how things stand, for rates and history. By one thread, once a second.
@@ -264,6 +300,21 @@ impl Source {
         let both = latencies.udp.clone().and(&latencies.http);
         lock(&self.recent).add(at, &tally, &latencies);
         lock(&self.history).add(&Reading { at, tally, latencies: both, gauges });
+        if let Some(largest) = &self.largest {
+            lock(largest).go_on(self.tracker.swarms(), totals.swarms);
+        }
+    }
+
+    /// Whether the largest swarms are told.
+    pub(crate) fn tells_largest(&self) -> bool {
+        self.largest.is_some()
+    }
+
+    /// Takes note of the clients of some announces.
+    pub(crate) fn count_clients(&self, samples: &[Sample]) {
+        let now = self.clock.now();
+        let mut clients = lock(&self.clients);
+        samples.iter().for_each(|sample| clients.add(now, sample.client, sample.weight));
     }
 
     /// What is remembered of the last minute, hour or day.
@@ -283,6 +334,11 @@ impl Source {
                 stats
             }
         }
+    }
+
+    /// Whether the node knows what other nodes know; why not.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        self.shared.get().map_or(Ok(()), |shared| shared.ready(self.clock))
     }
 
     fn read(&self, now: Now) -> Stats {
@@ -311,6 +367,7 @@ impl Source {
                 leechers,
             },
             completed: totals.completed,
+            shared: self.shared.get().map(|shared| shared.stats(&self.tracker, self.clock)),
             expired: ExpiredStats {
                 peers: self.expired_peers.load(Ordering::Relaxed),
                 swarms: self.expired_swarms.load(Ordering::Relaxed),
@@ -327,8 +384,12 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            locations: self.locations.status(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
+            clients: lock(&self.clients).top(now),
+            map: self.feed.stats(),
+            largest: self.largest.as_ref().map(|largest| lock(largest).found()),
             latencies,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::api::asks::Ask;
 use crate::signals::Signal;
 
 /// Events that wait. Who has one more to report waits too; signals that come meanwhile are one.
@@ -16,6 +17,8 @@ const EVENTS_MAX: usize = 64;
 pub(crate) enum Event {
     /// The operator says something.
     Signal(Signal),
+    /// The API asks for something.
+    Ask(Ask),
     /// A thread has ended.
     Ended(End),
 }
@@ -110,7 +113,8 @@ impl Threads {
             match self.events.recv_timeout(left) {
                 Ok(Event::Ended(_)) => self.running -= 1,
                 Ok(Event::Signal(Signal::Stop)) | Err(_) => break,
-                Ok(Event::Signal(_)) => {}
+                // Who asks is told that nobody answers.
+                Ok(Event::Signal(_) | Event::Ask(_)) => {}
             }
         }
         self.running

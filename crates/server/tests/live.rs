@@ -149,6 +149,51 @@ fn latency_is_measured_over_both_protocols() -> Result<(), String> {
 }
 
 #[test]
+fn clients_are_told_by_their_peer_ids() -> Result<(), String> {
+    let server = start(&[])?;
+    let mut client = udp::Client::connect(server.address(Ipv4Addr::LOCALHOST))?;
+    for (peer_id, times) in [(b"-TR4060-abcdefghijkl", 3), (b"-qB4650-abcdefghijkl", 5)] {
+        for _ in 0..times {
+            client.announce(&udp::Announce { peer_id: *peer_id, ..announce(b'a') })?;
+        }
+    }
+    server.get(&announce_path('b'))?;
+    let stats = server.stats_when(|stats| {
+        let clients = stats["clients"].as_array().unwrap();
+        clients.iter().map(|client| client["announces"].as_u64().unwrap()).sum::<u64>() == 9
+    })?;
+    let expected = serde_json::json!([
+        { "prefix": "-qB4650", "name": "qBittorrent 4.6.5", "announces": 5 },
+        { "prefix": "-TR4060", "name": "Transmission 4.0.6", "announces": 3 },
+        { "prefix": "", "name": null, "announces": 1 },
+    ]);
+    assert_eq!(stats["clients"], expected);
+    Ok(())
+}
+
+#[test]
+fn largest_swarms_are_told_only_where_the_operator_allows_it() -> Result<(), String> {
+    let server = start(&[])?;
+    server.get(&announce_path('a'))?;
+    assert!(server.stats_when(|stats| stats["swarms"] == 1)?["largest"].is_null());
+    let allowed = [("PEERAGE__PAGES__LARGEST_SWARMS", "true")];
+    let server = Server::start_with(Path::new(env!("CARGO_BIN_EXE_peerage")), &[], &allowed)?;
+    assert_eq!(server.stats()?["largest"], serde_json::json!([]));
+    let mut client = udp::Client::connect(server.address(Ipv4Addr::LOCALHOST))?;
+    server.get(&announce_path('b'))?;
+    for port in 1..=3 {
+        client.announce(&udp::Announce { port, ..announce(b'a') })?;
+    }
+    let stats = server.stats_when(|stats| stats["largest"].as_array().unwrap().len() == 2)?;
+    let expected = serde_json::json!([
+        { "info_hash": "61".repeat(20), "seeders": 0, "leechers": 3, "completed": 0 },
+        { "info_hash": "62".repeat(20), "seeders": 1, "leechers": 0, "completed": 0 },
+    ]);
+    assert_eq!(stats["largest"], expected);
+    Ok(())
+}
+
+#[test]
 fn interval_says_why_it_is_what_it_is() -> Result<(), String> {
     let server = start(&["--min-interval", "900", "--max-interval", "900"])?;
     let stats = server.stats()?;

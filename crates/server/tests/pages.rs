@@ -100,6 +100,115 @@ fn front_page_names_the_announce_urls_of_the_host_that_was_asked() -> Result<(),
 }
 
 #[test]
+fn every_page_has_the_announce_urls_and_the_headers_that_guard_it() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let mut connection = tracker.connect()?;
+    for path in ["/", "/stats", "/stats.html", "/map.html", "/settings.html"] {
+        let page = connection.get(path)?;
+        assert_eq!(page.status, 200, "{path}");
+        check_type(&page, "text/html");
+        let url = format!("<code>http://127.0.0.1:{}/announce</code>", tracker.port());
+        assert!(page.text().contains(&url), "{path}: {}", page.text());
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'self';"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(page.header(name), Some(value), "{path} {name}");
+        }
+        let etag = page.header("etag").expect("a tag");
+        let again = connection.request("GET", path, &[("If-None-Match", etag)], b"")?;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn document_has_neither_script_nor_style_in_it() -> Result<(), String> {
+    let text = start(&[])?.get("/")?.text();
+    for script in text.split("<script").skip(1) {
+        let (tag, rest) = script.split_once('>').expect("it is closed");
+        assert!(tag.contains(" src=\"/") && rest.starts_with("</script>"), "{script}");
+    }
+    assert!(!text.contains("<style") && !text.contains(" style="), "{text}");
+    Ok(())
+}
+
+/// The files that the document loads at once.
+fn files(document: &str) -> Vec<String> {
+    let values = |name| document.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
+    let files = values(" src=\"").chain(values(" href=\"")).map(|(path, _)| path.to_owned());
+    files.filter(|path| path.starts_with("/assets/")).collect()
+}
+
+#[test]
+fn file_with_a_hash_is_kept_for_good_and_travels_as_gzip() -> Result<(), String> {
+    let tracker = start(&[])?;
+    let mut connection = tracker.connect()?;
+    let files = files(&connection.get("/")?.text());
+    assert!(files.iter().any(|path| path.ends_with(".js")), "{files:?}");
+    assert!(files.iter().any(|path| path.ends_with(".css")), "{files:?}");
+    for path in files {
+        let plain = connection.get(&path)?;
+        let cache = plain.header("cache-control").expect("it says how long");
+        assert!(cache.contains("immutable"), "{path}: {cache}");
+        assert_eq!(plain.header("content-encoding"), None, "{path}");
+        assert_eq!(plain.header("vary"), Some("accept-encoding"), "{path}");
+        let gzip = [("Accept-Encoding", "gzip, deflate, br")];
+        let small = connection.request("GET", &path, &gzip, b"")?;
+        assert_eq!(small.header("content-encoding"), Some("gzip"), "{path}");
+        assert!(small.body.starts_with(b"\x1f\x8b") && small.body.len() < plain.body.len());
+        let etag = small.header("etag").expect("a tag");
+        let again = connection.request("GET", &path, &[("If-None-Match", etag)], b"")?;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        let head = connection.request("HEAD", &path, &[], b"")?;
+        let length = plain.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(length.as_str()), "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn file_without_a_hash_is_asked_for_again() -> Result<(), String> {
+    let tracker = start(&[])?;
+    for (path, content_type) in [
+        ("/before.js", "text/javascript"),
+        ("/favicon.svg", "image/svg+xml"),
+        ("/robots.txt", "text/plain"),
+    ] {
+        let reply = tracker.get(path)?;
+        assert_eq!(reply.status, 200, "{path}");
+        check_type(&reply, content_type);
+        assert_eq!(reply.header("cache-control"), Some("no-cache"), "{path}");
+    }
+    for path in ["/index.html", "/assets/", "/assets/../Cargo.toml", "/assets/none.js"] {
+        assert_eq!(tracker.get(path)?.status, 404, "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn configuration_of_the_pages_is_public_and_says_what_there_is() -> Result<(), String> {
+    let tracker = start(&["--locale", "ru_RU.UTF-8"])?;
+    let host = [("Host", "[::1]:80")];
+    let reply = tracker.connect()?.request("GET", "/config.json", &host, b"")?;
+    check_type(&reply, "application/json");
+    let config: serde_json::Value = serde_json::from_str(&reply.text()).unwrap();
+    assert_eq!(config["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(config["locale"], "ru_RU.UTF-8");
+    assert_eq!(config["locales"], serde_json::json!(["en", "zh-CN", "ru"]));
+    let udp = format!("udp://[::1]:{}/announce", tracker.port());
+    assert_eq!(config["announce_urls"], serde_json::json!([udp, "http://[::1]:80/announce"]));
+    let config = start(&[])?.get("/config.json")?.text();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert!(config["locale"].is_null(), "{config}");
+    Ok(())
+}
+
+#[test]
 fn path_without_a_page_is_told_where_there_are_some() -> Result<(), String> {
     let tracker = start(&[])?;
     let reply = tracker.get("/nothing/here?at=all")?;

@@ -1,7 +1,8 @@
 //! What the shards need of the store around them.
 
 use core::hash::Hasher;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 
 use peerage_proto::InfoHash;
 
@@ -14,10 +15,14 @@ pub(crate) struct Shared {
     pub(crate) key: HashKey,
     pub(crate) limits: Limits,
     pub(crate) peer_ids: PeerIds,
+    /// In seconds, see [`Limits::peer_timeout`], with which it begins.
+    pub(crate) peer_timeout_secs: AtomicU32,
     /// Of all shards together.
     pub(crate) swarms: AtomicU64,
     /// Of all shards together.
     pub(crate) peers: AtomicU64,
+    /// How much longer peers learnt from other nodes are kept.
+    pub(crate) elsewhere_grace: Duration,
     /// `None` where there is no bound.
     pub(crate) addresses: Option<Addresses>,
 }
@@ -32,8 +37,13 @@ pub(crate) struct Context<'a> {
 
 impl Shared {
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
-        let fresh = Freshness::new(now, self.limits.peer_timeout);
+        let fresh = Freshness::new(now, self.peer_timeout(), self.elsewhere_grace);
         Context { shared: self, key: self.key, now, fresh }
+    }
+
+    /// After which a peer that was not heard from is no more.
+    pub(crate) fn peer_timeout(&self) -> Duration {
+        Duration::from_secs(self.peer_timeout_secs.load(Ordering::Relaxed).into())
     }
 
     /// The hash by which a swarm is found.

@@ -15,6 +15,7 @@ mod big;
 mod context;
 mod crowd;
 mod draw;
+mod elsewhere;
 mod entry;
 mod few;
 mod index;
@@ -35,5 +36,6 @@ pub use rng::Rng;
 pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Expired, Limits, PeerIds, Peers, Role, Stored, SwarmKey, Totals, Want,
+    Announce, Change, Counts, Effect, Elsewhere, Expired, Hearsay, Learnt, Limits, News, PeerIds,
+    Peers, Role, Stored, SwarmKey, Totals, View, Walked, Want,
 };

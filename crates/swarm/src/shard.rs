@@ -62,6 +62,16 @@ pub(crate) struct Shard {
     pub(crate) completed: u64,
     /// Empty where peer_ids are not kept.
     pub(crate) ids: BTreeMap<IdKey, PeerId>,
+    /// Of the swarms that have more peers, over all nodes, than are held here, or fewer. Empty
+    /// where this node is alone.
+    pub(crate) beyond: BTreeMap<InfoHash, Beyond>,
+}
+
+/// What is to be added to the counts of what a swarm holds to have those over all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beyond {
+    pub(crate) seeders: i32,
+    pub(crate) leechers: i32,
 }
 
 /// Where a peer was found, true until its swarm is next changed.
@@ -148,6 +158,35 @@ impl Shard {
             Body::Block(block) => block.head.counts(entry.completed()),
             Body::Big(number) => self.big(number).counts(entry.completed()),
             Body::Empty(_) => Head::default().counts(entry.completed()),
+        }
+    }
+
+    /// The counts over all nodes, as far as is known.
+    pub(crate) fn shown(&self, place: usize) -> Counts {
+        let counts = self.counts(place);
+        if self.beyond.is_empty() {
+            return counts;
+        }
+        let info_hash = &self.index.entry(place).info_hash;
+        let beyond = self.beyond.get(info_hash).copied().unwrap_or_default();
+        Counts {
+            seeders: counts.seeders.saturating_add_signed(beyond.seeders),
+            leechers: counts.leechers.saturating_add_signed(beyond.leechers),
+            ..counts
+        }
+    }
+
+    /// IPv4 and IPv6 peers of a swarm.
+    pub(crate) fn families(&self, place: usize) -> (u64, u64) {
+        let of = |head: Head| (head.v4.len() as u64, head.v6.len() as u64);
+        match self.index.entry(place).body() {
+            Body::Inline(words) => of(Head::of_inline(&words)),
+            Body::Block(block) => of(block.head),
+            Body::Big(number) => {
+                let big = self.big(number);
+                (big.v4.len() as u64, big.v6.len() as u64)
+            }
+            Body::Empty(_) => (0, 0),
         }
     }
 

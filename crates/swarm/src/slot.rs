@@ -59,6 +59,7 @@ impl State {
     const SEEDER: u16 = 1;
     const PAUSED: u16 = 2;
     const FINISHED: u16 = 4;
+    const ELSEWHERE: u16 = Self::SEEDER | Self::PAUSED;
 
     pub(crate) fn new(seen: Tick, role: Role, paused: bool, finished: bool) -> Self {
         let seeder = if role == Role::Seeder { Self::SEEDER } else { 0 };
@@ -82,18 +83,35 @@ impl State {
         Self(seen.0 << 3 | self.0 & 7)
     }
 
+    /// Of a peer that clients of another node have announced. It takes the two combinations that
+    /// no other peer has, a seeder that is paused: so whether it is paused or has finished is not
+    /// known.
+    pub(crate) fn elsewhere(seen: Tick, role: Role) -> Self {
+        let leecher = if role == Role::Leecher { Self::FINISHED } else { 0 };
+        Self(seen.0 << 3 | Self::ELSEWHERE | leecher)
+    }
+
+    /// Whether it was learnt from another node.
+    pub(crate) fn is_elsewhere(self) -> bool {
+        self.0 & Self::ELSEWHERE == Self::ELSEWHERE
+    }
+
     pub(crate) fn role(self) -> Role {
-        if self.0 & Self::SEEDER == 0 { Role::Leecher } else { Role::Seeder }
+        match self.0 & (Self::ELSEWHERE | Self::FINISHED) {
+            bits if bits & Self::SEEDER == 0 => Role::Leecher,
+            bits if bits == Self::ELSEWHERE | Self::FINISHED => Role::Leecher,
+            _ => Role::Seeder,
+        }
     }
 
     /// Wants no more, though something is left (BEP 21).
     pub(crate) fn is_paused(self) -> bool {
-        self.0 & Self::PAUSED != 0
+        self.0 & Self::ELSEWHERE == Self::PAUSED
     }
 
     /// Has been counted in `completed`.
     pub(crate) fn is_finished(self) -> bool {
-        self.0 & Self::FINISHED != 0
+        self.0 & Self::FINISHED != 0 && !self.is_elsewhere()
     }
 
     pub(crate) fn seen(self) -> Tick {
@@ -107,18 +125,33 @@ pub(crate) struct Freshness {
     now: Tick,
     /// Negative: nobody is.
     timeout_steps: i32,
+    /// The same for peers learnt from other nodes: news of them come later.
+    elsewhere_steps: i32,
 }
 
 impl Freshness {
     /// Nobody is still there.
-    pub(crate) const NOBODY: Self = Self { now: Tick(0), timeout_steps: -1 };
+    pub(crate) const NOBODY: Self = Self { now: Tick(0), timeout_steps: -1, elsewhere_steps: -1 };
 
-    pub(crate) fn new(now: Now, timeout: Duration) -> Self {
-        Self { now: Tick::of(now), timeout_steps: Tick::steps(timeout).into() }
+    pub(crate) fn new(now: Now, timeout: Duration, elsewhere_grace: Duration) -> Self {
+        let timeout_steps = i32::from(Tick::steps(timeout));
+        let grace_steps = i32::from(Tick::steps(elsewhere_grace));
+        Self { now: Tick::of(now), timeout_steps, elsewhere_steps: timeout_steps + grace_steps }
     }
 
     pub(crate) fn holds(self, state: State) -> bool {
+        let steps = if state.is_elsewhere() { self.elsewhere_steps } else { self.timeout_steps };
+        i32::from(state.seen().age(self.now)) <= steps
+    }
+
+    /// Whether the peer's time is not up, whoever has told of it.
+    pub(crate) fn holds_strictly(self, state: State) -> bool {
         i32::from(state.seen().age(self.now)) <= self.timeout_steps
+    }
+
+    /// Seconds since the peer was last seen, rounded up by up to a step.
+    pub(crate) fn age_secs(self, state: State) -> u64 {
+        u64::from(state.seen().age(self.now)) * Tick::STEP_SECS
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
 
 use peerage_proto::{InfoHash, PeerId};
 
@@ -13,11 +14,11 @@ use crate::entry::Entry;
 use crate::index;
 use crate::lock::{Mutex, lock};
 use crate::prefetch::prefetch;
-use crate::shard::{Look, PeerSlot, Shard};
+use crate::shard::{At, Look, PeerSlot, Shard};
 use crate::slot::{HashKey, Slot, Slot4, Slot6, State, Tick};
 use crate::{
-    Announce, Change, Counts, Expired, Limits, Now, PeerIds, Peers, Rng, Role, Stored, SwarmKey,
-    Totals, Want,
+    Announce, Change, Counts, Effect, Expired, Limits, News, Now, PeerIds, Peers, Rng, Role,
+    Stored, SwarmKey, Totals, View, Want,
 };
 
 /// All swarms. Shared by all workers: each call locks one shard at a time, for one swarm's work or
@@ -55,12 +56,15 @@ impl Swarms {
     /// An empty store. `key` is secret: with it one could choose info_hashes that collide.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds) -> Self {
         let addresses = (limits.peers_per_address_max != 0).then(Addresses::new);
+        let peer_timeout_secs = AtomicU32::new(whole_secs(limits.peer_timeout));
         let shared = Shared {
             key: HashKey(key),
+            peer_timeout_secs,
             limits,
             peer_ids,
             swarms: AtomicU64::new(0),
             peers: AtomicU64::new(0),
+            elsewhere_grace: Duration::ZERO,
             addresses,
         };
         let shards = (0..SHARDS).map(|_| Place::default()).collect();
@@ -79,6 +83,19 @@ impl Swarms {
         announce: &Announce,
         peers: &mut Peers,
     ) -> (Counts, Stored) {
+        let (counts, stored, _) = self.announce_with_effect(now, key, announce, peers);
+        (counts, stored)
+    }
+
+    /// As [`Swarms::announce`]; tells besides what it did to its swarm.
+    #[inline]
+    pub fn announce_with_effect(
+        &self,
+        now: Now,
+        key: SwarmKey,
+        announce: &Announce,
+        peers: &mut Peers,
+    ) -> (Counts, Stored, Effect) {
         peers.clear();
         let context = self.shared.at(now);
         match announce.address {
@@ -130,11 +147,21 @@ impl Swarms {
         }
     }
 
+    /// After which a peer that was not heard from is no longer handed out.
+    pub fn peer_timeout(&self) -> Duration {
+        self.shared.peer_timeout()
+    }
+
+    /// Changes what [`Limits::peer_timeout`] says, from the next announce on.
+    pub fn set_peer_timeout(&self, timeout: Duration) {
+        self.shared.peer_timeout_secs.store(whole_secs(timeout), Ordering::Relaxed);
+    }
+
     /// The counts of a swarm; all zero for one that is not known.
     pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
         let hash = self.shared.hash(info_hash);
         let shard = lock(&self.place(hash).shard);
-        shard.index.find(info_hash, hash).map(|place| shard.counts(place)).unwrap_or_default()
+        shard.index.find(info_hash, hash).map(|place| shard.shown(place)).unwrap_or_default()
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
@@ -152,6 +179,31 @@ impl Swarms {
         for _ in 0..count {
             let shard = self.expire_next.fetch_add(1, Ordering::Relaxed) % SHARDS;
             self.expire_shard(&context, shard, &mut pause, &mut expired);
+        }
+        expired
+    }
+
+    /// What there is of one swarm; `None` for one that is not known.
+    pub fn look(&self, info_hash: &InfoHash) -> Option<View> {
+        let hash = self.shared.hash(info_hash);
+        let shard = lock(&self.place(hash).shard);
+        let place = shard.index.find(info_hash, hash)?;
+        let (peers_v4, peers_v6) = shard.families(place);
+        Some(View { counts: shard.shown(place), peers_v4, peers_v6 })
+    }
+
+    /// Drops one swarm. Holds the lock of its shard while it goes once through the shard's index,
+    /// some ten microseconds in a store of ten million swarms.
+    pub fn remove(&self, info_hash: &InfoHash) -> Expired {
+        let hash = self.shared.hash(info_hash);
+        let (place, hint) = (self.place(hash), &self.hints[shard_of(hash)]);
+        let mut expired = Expired::default();
+        let mut shard = lock(&place.shard);
+        if shard.index.find(info_hash, hash).is_some() {
+            let context = self.shared.at(Now::default());
+            shard.retain(&context, |other| other != info_hash, &mut expired);
+            hint.set(&shard);
+            self.shared.swarms.fetch_sub(expired.swarms, Ordering::Relaxed);
         }
         expired
     }
@@ -178,7 +230,7 @@ impl Swarms {
             let shard = lock(&place.shard);
             for place in 0..shard.index.places() {
                 if let Some(entry) = shard.index.get(place) {
-                    visit(&entry.info_hash, shard.counts(place));
+                    visit(&entry.info_hash, shard.shown(place));
                 }
             }
         }
@@ -212,10 +264,10 @@ impl Swarms {
         peer: S,
         nobody: Other,
         peers: &mut Peers,
-    ) -> (Counts, Stored) {
+    ) -> (Counts, Stored, Effect) {
         let mut shard = lock(&self.place(hash).shard);
         let found = shard.index.find(&announce.info_hash, hash);
-        let (place, stored) = match announce.change {
+        let (place, stored, effect) = match announce.change {
             Change::Here { role, completed, paused } => {
                 let place = match found {
                     Some(place) => place,
@@ -223,23 +275,30 @@ impl Swarms {
                         Stored::AsAsked => {
                             self.add_swarm(context, &mut shard, announce.info_hash, hash)
                         }
-                        stored => return (Counts::default(), stored),
+                        stored => return (Counts::default(), stored, Effect::default()),
                     },
                 };
                 let arrival = Arrival { peer, role, completed, paused };
-                (place, shard.arrive(context, place, &arrival, announce))
+                let (stored, effect) = shard.arrive(context, place, &arrival, announce);
+                (place, stored, effect)
             }
             Change::Gone => {
-                let place = found.and_then(|place| shard.leave(context, place, peer, announce));
-                let counts = place.map(|place| shard.counts(place)).unwrap_or_default();
+                let mut effect = Effect { news: News::Left, ..Effect::default() };
+                if announce.port == 0 {
+                    effect.news = News::Nothing;
+                }
+                let before = &mut effect.before;
+                let place =
+                    found.and_then(|place| shard.leave(context, place, peer, announce, before));
+                let counts = place.map(|place| shard.shown(place)).unwrap_or_default();
                 if found.is_some() && place.is_none() {
                     self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
                 }
-                return (counts, Stored::AsAsked);
+                return (counts, Stored::AsAsked, effect);
             }
             Change::Absent { .. } => match found {
-                Some(place) => (place, Stored::AsAsked),
-                None => return (Counts::default(), Stored::AsAsked),
+                Some(place) => (place, Stored::AsAsked, Effect::default()),
+                None => return (Counts::default(), Stored::AsAsked, Effect::default()),
             },
         };
         let role = match announce.change {
@@ -254,7 +313,7 @@ impl Swarms {
             let rest = Look { want: want - S::list(peers).len(), ..look };
             shard.draw(context, place, &rest, nobody, peers);
         }
-        (shard.counts(place), stored)
+        (shard.shown(place), stored, effect)
     }
 
     pub(crate) fn add_swarm(
@@ -295,6 +354,11 @@ impl Swarms {
     }
 }
 
+/// Seconds of a timeout, which is cut to two hours where it is used.
+fn whole_secs(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)
+}
+
 fn shard_of(hash: u64) -> usize {
     (hash >> (64 - SHARD_BITS)) as usize
 }
@@ -322,16 +386,19 @@ impl Shard {
         place: usize,
         arrival: &Arrival<S>,
         announce: &Announce,
-    ) -> Stored {
+    ) -> (Stored, Effect) {
         let &Arrival { peer, role, completed, paused } = arrival;
         let hash = self.peer_hash(context, place, peer);
         let old = self.find(place, peer, hash, role);
+        let mut first = false;
         if old.is_none() {
-            let stored = context.has_room_for(peer, self.counts(place).peers());
+            let peers = self.counts(place).peers();
+            let stored = context.has_room_for(peer, peers);
             if stored != Stored::AsAsked {
-                return stored;
+                return (stored, Effect::default());
             }
             context.count_peer(peer);
+            first = peers == 0;
         }
         let was_finished = old.is_some_and(|at| at.state().is_finished());
         let finishes = role == Role::Seeder
@@ -348,7 +415,15 @@ impl Shard {
         if context.shared.peer_ids == PeerIds::Kept {
             self.ids.insert(S::id_key(peer.compact(), announce.info_hash), announce.peer_id);
         }
-        Stored::AsAsked
+        let before = old.map(At::state);
+        let news = match before {
+            Some(before) if before.is_elsewhere() => News::Joined,
+            Some(before) if before.role() != role => News::Changed,
+            Some(_) => News::Nothing,
+            None => News::Joined,
+        };
+        let before = before.map(State::role);
+        (Stored::AsAsked, Effect { news, before, finished: finishes, first })
     }
 
     /// Takes a peer out. Says where the swarm is, `None` if it is no longer.
@@ -358,6 +433,7 @@ impl Shard {
         place: usize,
         peer: S,
         announce: &Announce,
+        before: &mut Option<Role>,
     ) -> Option<usize> {
         // Who listens on no port is no peer; and 0.0.0.0 without a port would be an empty place.
         if announce.port == 0 {
@@ -365,6 +441,7 @@ impl Shard {
         }
         let hash = self.peer_hash(context, place, peer);
         if let Some(at) = self.find(place, peer, hash, Role::Leecher) {
+            *before = Some(at.state().role());
             context.uncount_peer(peer);
             self.ids.remove(&S::id_key(peer.compact(), announce.info_hash));
             self.take::<S>(context, place, hash, at);

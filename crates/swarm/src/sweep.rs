@@ -97,6 +97,8 @@ impl Shard {
         if self.arena.is_sparse() {
             self.compact_arena();
         }
+        let index = &self.index;
+        self.beyond.retain(|info_hash, _| index.find(info_hash, context.hash(info_hash)).is_some());
     }
 
     /// Drops every swarm for which `keep` is false, with its peers.

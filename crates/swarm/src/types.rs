@@ -1,11 +1,12 @@
 //! What goes into the store and what comes out.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use peerage_proto::{InfoHash, PeerId};
 
+use crate::Now;
 use crate::crowd::CROWD_PEERS_MAX;
 
 /// The bounds of a store. Each says what happens at it.
@@ -164,6 +165,17 @@ impl Counts {
     }
 }
 
+/// One swarm, as an operator sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Over both families, and over all nodes as far as is known.
+    pub counts: Counts,
+    /// IPv4 peers held here, of any role.
+    pub peers_v4: u64,
+    /// IPv6 peers held here, of any role.
+    pub peers_v6: u64,
+}
+
 /// What became of the announcing peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -203,4 +215,83 @@ pub struct Totals {
     pub completed: u64,
     /// Bytes of the tables and arenas, as asked of the allocator.
     pub bytes: u64,
+}
+
+/// What an announce did to its swarm, as far as other nodes want to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// What became of the peer.
+    pub news: News,
+    /// What the peer was before, wherever its clients announced; `None` where it was not known.
+    pub before: Option<Role>,
+    /// Whether it was counted in `completed`.
+    pub finished: bool,
+    /// Whether the swarm had no peers before.
+    pub first: bool,
+}
+
+/// What became of the peer of an announce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum News {
+    /// Nothing but that it was seen again, or it is not stored.
+    #[default]
+    Nothing,
+    /// It is here for the first time, or another node had it before.
+    Joined,
+    /// It has become a seeder, or a leecher again.
+    Changed,
+    /// It has left, known or not.
+    Left,
+}
+
+/// A peer as another node tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it listens; canonical, its port not 0.
+    pub peer: SocketAddr,
+    /// Seeder or leecher.
+    pub role: Role,
+    /// When it was last seen; never after now.
+    pub seen: Now,
+}
+
+/// A swarm as all nodes together know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Learnt<'a> {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// Peers with nothing left, of all nodes.
+    pub seeders: u32,
+    /// All other peers, of all nodes.
+    pub leechers: u32,
+    /// How often it was finished, over all nodes.
+    pub completed: u32,
+    /// Some of its peers, or all, drawn at random; peers of this node may be among them. `None`
+    /// where only the counts were asked for.
+    pub peers: Option<&'a [Elsewhere]>,
+}
+
+/// What another node says of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearsay {
+    /// It takes part.
+    Here {
+        /// What it was before, `None` where it was not known there.
+        before: Option<Role>,
+    },
+    /// It has left.
+    Left,
+}
+
+/// The peers of a swarm, or of one part of a large one, that clients of this node have announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// How often it was finished, as far as is known here.
+    pub completed: u32,
+    /// Those seen since the time asked for: when, at most two seconds early, and as what.
+    pub peers: Vec<Elsewhere>,
+    /// Whether the time of some peer of another node is up, so that it is worth asking for news.
+    pub overdue: bool,
 }

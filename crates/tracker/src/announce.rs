@@ -4,17 +4,21 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 
-use peerage_proto::{Event, InfoHash, PeerId};
+use peerage_proto::{Event, Family, InfoHash, PeerId};
 use peerage_swarm::{
-    self as swarm, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
+    self as swarm, Change, Counts, Effect, Limits, News, Now, PeerIds, Peers, Rng, Role, Stored,
+    Swarms, Want,
 };
 
 use crate::lock::{Mutex, lock};
 use crate::private::{MemberWorker, Private};
-use crate::{Breath, Counters, LoadAverages, Refusal, Rules, Tally, Why};
+use crate::samples::Picker;
+use crate::share::{self, Outbox, Share, Told};
+use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
 
 /// An announce over any protocol.
 #[derive(Clone, Copy, Debug)]
@@ -103,9 +107,19 @@ pub struct Tracker {
     rules_version: AtomicU64,
     breath: Mutex<Breath>,
     interval_secs: AtomicU32,
+    timeout: Mutex<Timeout>,
     counters: Mutex<Vec<Arc<Counters>>>,
     /// Members alone are answered where it is there.
     private: Option<Private>,
+    /// `None` where this node is alone.
+    share: Option<Arc<Share>>,
+}
+
+/// The peer timeout that is wanted.
+struct Timeout {
+    wanted: Duration,
+    /// Since when it has been shorter than the one in force.
+    shorter_since: Option<Now>,
 }
 
 /// What each worker owns: its random generator, its counters, its copy of the rules, its buffer of
@@ -118,8 +132,14 @@ pub struct Worker {
     /// As of the last [`Tracker::refresh`].
     pub rules: Arc<Rules>,
     rules_version: u64,
+    picker: Picker,
     /// The peers of the announce being answered.
     pub peers: Peers,
+    /// Whether the announce just answered was the first to its swarm, and other nodes are being
+    /// asked for peers: to announce the same again in a few milliseconds brings them.
+    pub awaited: bool,
+    /// `None` where this node is alone.
+    outbox: Option<Arc<Outbox>>,
     /// In private mode.
     pub(crate) members: Option<Box<MemberWorker>>,
 }
@@ -128,7 +148,9 @@ impl Tracker {
     /// An empty tracker. `key` is secret and random.
     pub fn new(key: [u8; 16], limits: Limits, peer_ids: PeerIds, rules: Rules) -> Self {
         let breath = Breath::new(rules.interval);
+        let timeout = Timeout { wanted: limits.peer_timeout, shorter_since: None };
         Self {
+            timeout: Mutex::new(timeout),
             swarms: Swarms::new(key, limits, peer_ids),
             rules: Mutex::new(Arc::new(rules)),
             rules_version: AtomicU64::new(0),
@@ -136,6 +158,7 @@ impl Tracker {
             breath: Mutex::new(breath),
             counters: Mutex::default(),
             private: None,
+            share: None,
         }
     }
 
@@ -149,6 +172,19 @@ impl Tracker {
         self.private.as_ref()
     }
 
+    /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
+    pub fn share_by(&mut self, share: Arc<Share>) {
+        let options = share.options();
+        let kept = options.expiry.saturating_sub(self.swarms.peer_timeout());
+        self.swarms.keep_elsewhere_longer(kept + options.refresh);
+        self.share = Some(share);
+    }
+
+    /// What is shared with other nodes; `None` where this node is alone.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
+    }
+
     /// What a new worker needs. Its counters stay with the tracker after the worker has ended.
     pub fn worker(&self, seed: u64) -> Worker {
         let counters = Arc::<Counters>::default();
@@ -156,8 +192,17 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
-        let members = self.private.as_ref().map(|private| Box::new(private.worker()));
-        Worker { rng, counters, rules, rules_version, peers: Peers::default(), members }
+        Worker {
+            rng,
+            counters,
+            rules,
+            rules_version,
+            picker: Picker::new(),
+            peers: Peers::default(),
+            awaited: false,
+            outbox: self.share.as_ref().map(|share| share.outbox()),
+            members: self.private.as_ref().map(|private| Box::new(private.worker())),
+        }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -168,6 +213,7 @@ impl Tracker {
             worker.rules_version = version;
             worker.rules = self.rules();
         }
+        worker.picker.follow(&worker.counters.samples);
         if let Some((private, members)) = self.private.as_ref().zip(worker.members.as_mut()) {
             private.refresh(members);
         }
@@ -200,11 +246,47 @@ impl Tracker {
         self.swarms.retain(|info_hash| rules.access.allows(info_hash))
     }
 
+    /// Drops those of these swarms that the access list in force does not allow.
+    pub fn purge_these(&self, info_hashes: &[InfoHash]) -> swarm::Expired {
+        let rules = self.rules();
+        let mut expired = swarm::Expired::default();
+        for info_hash in info_hashes.iter().filter(|hash| !rules.access.allows(hash)) {
+            let dropped = self.swarms.remove(info_hash);
+            expired.swarms += dropped.swarms;
+            expired.peers += dropped.peers;
+        }
+        expired
+    }
+
     /// Lets the interval follow the load; to be called about once a second.
     pub fn breathe(&self, now: Now, load: LoadAverages) {
         let mut breath = lock(&self.breath);
         breath.advance(now, load);
         self.interval_secs.store(breath.current_secs(), Ordering::Relaxed);
+    }
+
+    /// Takes another peer timeout into force. A longer one at once; a shorter one by
+    /// [`Tracker::settle`], when all who were promised the longer one have come back or gone.
+    pub fn set_peer_timeout(&self, wanted: Duration) {
+        let mut timeout = lock(&self.timeout);
+        *timeout = Timeout { wanted, shorter_since: None };
+        if self.swarms.peer_timeout() < wanted {
+            self.swarms.set_peer_timeout(wanted);
+        }
+    }
+
+    /// Takes a shorter peer timeout into force when its time has come; to be called about once a
+    /// second.
+    pub fn settle(&self, now: Now) {
+        let mut timeout = lock(&self.timeout);
+        let current = self.swarms.peer_timeout();
+        if current <= timeout.wanted {
+            return;
+        }
+        let since = *timeout.shorter_since.get_or_insert(now);
+        if current < now.since(since) {
+            self.swarms.set_peer_timeout(timeout.wanted);
+        }
     }
 
     /// The interval in force and where it is going, in seconds, without jitter.
@@ -223,6 +305,14 @@ impl Tracker {
         let mut tally = Tally::default();
         lock(&self.counters).iter().for_each(|counters| tally.add(counters));
         tally
+    }
+
+    /// Takes the samples out that the workers have picked since the last time, and asks for about
+    /// `wanted` of each worker until the next. By one thread alone, a few times a second.
+    pub fn drain_samples(&self, wanted: u32, mut visit: impl FnMut(Sample)) {
+        for counters in lock(&self.counters).iter() {
+            counters.samples.drain(counters.announces(), wanted, &mut visit);
+        }
     }
 
     /// Announces, leaving the peers to hand out in `worker.peers`.
@@ -274,8 +364,12 @@ impl Tracker {
         worker: &mut Worker,
         prepared: &Prepared,
     ) -> Result<Announced, Refusal> {
-        let (counts, stored) =
-            self.swarms.announce(now, prepared.key, &prepared.announce, &mut worker.peers);
+        let swarms = &self.swarms;
+        let (counts, stored, effect) =
+            swarms.announce_with_effect(now, prepared.key, &prepared.announce, &mut worker.peers);
+        if worker.outbox.is_some() {
+            self.tell(now, worker, prepared, &effect);
+        }
         let warning = match stored {
             Stored::AsAsked => None,
             Stored::AddressFull => return Err(Refusal::AddressFull),
@@ -304,6 +398,38 @@ impl Tracker {
         }
     }
 
+    /// Tells other nodes what an announce has changed; nothing where it was only seen again.
+    fn tell(&self, now: Now, worker: &mut Worker, prepared: &Prepared, effect: &Effect) {
+        worker.awaited = false;
+        let kind = match effect.news {
+            News::Nothing => return,
+            News::Joined | News::Changed => share::Kind::News,
+            News::Left => share::Kind::Left,
+        };
+        let announce = &prepared.announce;
+        let role = match announce.change {
+            Change::Here { role, .. } | Change::Absent { role } => role,
+            Change::Gone => effect.before.unwrap_or(Role::Leecher),
+        };
+        let (Some(share), Some(outbox)) = (&self.share, &worker.outbox) else { return };
+        let info_hash = announce.info_hash;
+        // Expected before it is told, or the answer might come before it is.
+        worker.awaited = effect.first && share.expect(info_hash);
+        outbox.push(Told {
+            info_hash,
+            peer: SocketAddr::new(announce.address, announce.port),
+            role,
+            before: effect.before,
+            seen: now,
+            kind,
+            finished: effect.finished,
+            first: effect.first,
+        });
+        if worker.awaited {
+            share.wake();
+        }
+    }
+
     /// The counts of a swarm: zeros for one that is not known or not allowed. libtorrent and
     /// rTorrent take a missing entry for an error, so there always is one.
     pub fn scrape(&self, worker: &Worker, info_hash: &InfoHash) -> Counts {
@@ -312,6 +438,15 @@ impl Tracker {
         } else {
             Counts::default()
         }
+    }
+}
+
+impl Worker {
+    /// Counts an announce that could be read, whether or not it is then refused, and may pick it
+    /// for a sample.
+    pub(crate) fn count_announce(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
+        self.counters.request(protocol, Family::of(address), Kind::Announce);
+        self.picker.see(&self.counters.samples, protocol, address, peer_id);
     }
 }
 
@@ -327,6 +462,28 @@ impl Announce {
                 completed: event == Event::Completed,
                 paused: event == Event::Paused,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn longer_timeout_holds_at_once_and_a_shorter_one_when_the_longer_has_passed() {
+        let secs = Duration::from_secs;
+        let limits = Limits { peer_timeout: secs(1000), ..Limits::default() };
+        let tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, Rules::default());
+        let start = Now::from_millis(1_800_000_000_000);
+        tracker.set_peer_timeout(secs(2000));
+        assert_eq!(tracker.swarms().peer_timeout(), secs(2000));
+        tracker.set_peer_timeout(secs(500));
+        for (after_secs, timeout_secs) in [(0, 2000), (1999, 2000), (2001, 500), (9000, 500)] {
+            tracker.settle(start + secs(after_secs));
+            assert_eq!(tracker.swarms().peer_timeout(), secs(timeout_secs), "{after_secs}");
         }
     }
 }

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use peerage_proto::{Event, Family};
 
-use crate::Refusal;
+use crate::{Refusal, Samples};
 
 /// The way a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Counters {
     pub malformed_requests: Counter,
     /// UDP requests whose connection id was not valid.
     pub bad_connection_ids: Counter,
+    /// Announces picked out of those it has seen.
+    pub(crate) samples: Samples,
     /// Of members.
     pub members: MemberCounters,
 }
@@ -113,6 +115,12 @@ impl Counters {
     /// Counts a request that could be read, whether or not it is then refused.
     pub fn request(&self, protocol: Protocol, family: Family, kind: Kind) {
         self.requests[protocol as usize][family as usize][kind as usize].add(1);
+    }
+
+    /// Announces over every protocol, those refused included.
+    pub(crate) fn announces(&self) -> u64 {
+        let kinds = self.requests.as_flattened().iter();
+        kinds.map(|kinds| kinds[Kind::Announce as usize].get()).sum()
     }
 
     /// Counts a reply with a failure reason.

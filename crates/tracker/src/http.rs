@@ -56,8 +56,6 @@ pub struct Settings {
     /// Whether clients are told the address they are seen at (BEP 24). To be turned off behind a
     /// proxy whose header is not read.
     pub external_ip: bool,
-    /// Whether each connection is closed after its reply, whatever its client asks for.
-    pub close_always: bool,
     /// How many seconds to wait between two scrapes, told to Transmission.
     pub scrape_interval_secs: Option<u32>,
 }
@@ -115,7 +113,7 @@ impl Endpoint {
             return Handled::Close;
         }
         let connection = match request.body {
-            Body::None if !self.settings.close_always => request.connection,
+            Body::None if self.worker.rules.keep_alive => request.connection,
             Body::None | Body::Bytes(_) | Body::Coded => Connection::Close,
         };
         let head = Head {
@@ -171,7 +169,7 @@ impl Endpoint {
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
         let query = AnnounceQuery::parse(query)?;
-        self.worker.counters.request(Protocol::Http, Family::of(address), Kind::Announce);
+        self.worker.count_announce(Protocol::Http, address, &query.peer_id);
         let announce = Announce {
             info_hash: query.info_hash,
             peer_id: query.peer_id,

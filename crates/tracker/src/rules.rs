@@ -24,6 +24,9 @@ pub struct Rules {
     pub full_scrape: bool,
     /// Most info_hashes in one HTTP scrape.
     pub scrape_hashes_max: u32,
+    /// Whether an HTTP connection may serve more than one request. If not, each is closed after
+    /// its reply, whatever its client asks for.
+    pub keep_alive: bool,
     /// Which swarms may be.
     pub access: Arc<AccessList>,
 }
@@ -38,6 +41,7 @@ impl Default for Rules {
             jitter_secs: 60,
             full_scrape: false,
             scrape_hashes_max: 100,
+            keep_alive: true,
             access: Arc::default(),
         }
     }

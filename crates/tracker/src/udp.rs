@@ -126,7 +126,7 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
-                self.worker.counters.request(Protocol::Udp, family, Kind::Announce);
+                self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
                 if self.is_private {
                     return Step::Member(source, request);
                 }

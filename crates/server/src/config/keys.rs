@@ -10,8 +10,8 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Absent, Auto, BindAddress, Bytes, Load, LogFormat, LogLevel, Many, Password, Raw, ReportStyle,
-    Schema, Seconds, Secret, SecretUrl, Value, Whole,
+    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, Raw,
+    RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -33,6 +33,8 @@ pub(crate) struct Key {
     pub(crate) takes: Takes,
     /// What is right, see [`Value::right`].
     pub(crate) right: fn() -> String,
+    /// What its values are like, see [`Value::shape`].
+    pub(crate) shape: fn() -> Shape,
 }
 
 /// A section of the file.
@@ -49,6 +51,12 @@ impl Key {
     /// Its variable in the environment: `PEERAGE__LISTEN__PORT`.
     pub(crate) fn variable(&self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name.replace('.', "__").to_uppercase())
+    }
+
+    /// Whether the API may change it: not what takes a restart, and never which files are opened.
+    pub(crate) fn is_live(&self) -> bool {
+        let kind = (self.shape)().kind;
+        self.takes == Takes::Reload && !matches!(kind, Kind::Path | Kind::Paths | Kind::Secret)
     }
 
     /// Its name within its section.
@@ -88,6 +96,7 @@ macro_rules! config {
                 doc: &[$($doc),*],
                 takes: Takes::$takes,
                 right: <$type as Value>::right,
+                shape: <$type as Value>::shape,
             }),*],
         }),*];
 
@@ -107,7 +116,7 @@ macro_rules! config {
             }
 
             /// The setting `key` in TOML; `None` for a secret that is set.
-            pub(super) fn write(&self, key: &Key) -> Option<String> {
+            pub(crate) fn write(&self, key: &Key) -> Option<String> {
                 $($(if key.name == concat!(stringify!($section), ".", stringify!($key)) {
                     return Value::write(&self.$section.$key);
                 })*)*
@@ -185,7 +194,8 @@ config! {
         [Reload] numwant_default: Whole<0, 2000> = Whole(50);
         /// A peer not heard from for longer is no longer handed out. Has to be longer than
         /// max_interval and jitter together. "auto" is half as long again as both, and a minute.
-        [Restart] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
+        /// A shorter one comes into force once all who were promised the longer have come back.
+        [Reload] peer_timeout: Auto<Seconds<1, 7200>> = Auto::Auto;
         /// The load average above which the machine is loaded, and the interval grows. "auto" is
         /// the number of CPUs less a half.
         [Reload] load_max: Auto<Load> = Auto::Auto;
@@ -221,6 +231,9 @@ config! {
         [Reload] allow: Option<PathBuf> = None;
         /// A file of the same form: these are not tracked, whatever the other list says.
         [Reload] deny: Option<PathBuf> = None;
+        /// Whether nothing is tracked but what the allow list holds. "auto" is true where `allow`
+        /// names a file, or where an entry has been added to the allow list through the API.
+        [Reload] only_allowed: Auto<bool> = Auto::Auto;
     }
     /// UDP (BEP 15).
     udp: Udp {
@@ -238,11 +251,11 @@ config! {
     /// HTTP (BEP 3, 7, 23, 48).
     http: Http {
         /// Whether a connection may serve more than one request.
-        [Restart] keep_alive: bool = true;
+        [Reload] keep_alive: bool = true;
         /// How long a client may take to send a request, or to take in a reply.
-        [Restart] timeout: Seconds<1, 600> = Seconds(3);
+        [Reload] timeout: Seconds<1, 600> = Seconds(3);
         /// How long a connection may stay open between two requests.
-        [Restart] idle_timeout: Seconds<1, 3600> = Seconds(15);
+        [Reload] idle_timeout: Seconds<1, 3600> = Seconds(15);
         /// Most connections at once. One more is closed.
         [Restart] connections_max: Whole<1, 1_000_000> = Whole(20_000);
         /// Most connections at once that ask for pages. One more is told to come back later.
@@ -268,11 +281,19 @@ config! {
     pages: Pages {
         /// The charset that the pages are declared with.
         [Restart] charset: String = "utf-8".into();
-        /// The locale by which the pages write numbers. There is no page with numbers yet: it has
-        /// no effect.
+        /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
+        /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
-        /// Whether a map may show where peers are. There is no map yet: it has no effect.
-        [Restart] locations: bool = true;
+        /// Whether location files are read, for the map to show where peers are.
+        [Reload] locations: bool = true;
+        /// The location files: CSV of IP2Location or `.mmdb`. An address is looked up in the first
+        /// that has any of its family. Without any, files are looked for by their usual names in
+        /// process.data_dir, and then in the folder that the tracker was started in.
+        [Reload] location_files: Many<PathBuf> = Many(Vec::new());
+        /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
+        [Restart] largest_swarms: bool = false;
+        /// Most viewers of the map at once. One more is told to come back later.
+        [Restart] viewers_max: Whole<0, 100_000> = Whole(1000);
     }
     /// A tracker for members alone, with an account of what each moves.
     private: Private {
@@ -317,6 +338,24 @@ config! {
         /// for nothing; "ocelot" for visible, for the right to download and for neutral, as the
         /// program of that name has it, so that a site that restores a right unhides its member.
         [Restart] absent_parameters: Absent = Absent::Keep;
+    }
+    /// Many nodes, one set of swarms. On where there is an address.
+    shared: Shared {
+        /// Redis or Valkey, the same for all nodes: "redis://user:password@host:port/database",
+        /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
+        /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
+        [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// What the names of all keys and channels begin with.
+        [Restart] prefix: String = "peerage:".into();
+        /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.
+        [Restart] layout: SharedLayout = SharedLayout::Own;
+        /// Most peers of other nodes learnt at once of a swarm.
+        [Restart] sample: Whole<10, 2000> = Whole(200);
+        /// For how many milliseconds the reply to the first announce of a swarm waits for the peers
+        /// that other nodes have. 0 for not at all: the client finds them with its next announce.
+        [Restart] cold_wait_ms: Whole<0, 1000> = Whole(20);
+        /// How long after Redis was last heard `/ready` says so no more.
+        [Restart] ready_within: Seconds<2, 3600> = Seconds(10);
     }
     /// What is logged, to stderr.
     log: Log {

@@ -17,15 +17,18 @@ const MANUAL_HEAD: &str = "\
 
 Peerage runs without any. Settings come from the environment, from flags and from one TOML file
 (`--config FILE`), in this order: the environment goes before a flag, a flag before the file, the
-file before the default. `peerage check-config` checks them, `peerage print-config` prints those in
-force. A key that is unknown or a value that is wrong ends the program with exit code 2.
+file before the default. What was changed while the tracker ran ([`api.md`](api.md)) is kept in
+`changed.toml` in `process.data_dir` and goes before all of them. `peerage check-config` checks
+them, `peerage print-config` prints those in force. A key that is unknown or a value that is wrong
+ends the program with exit code 2.
 
 Durations are written `\"90s\"`, `\"30m\"`, `\"1h30m\"` or as a number of seconds, sizes
 `\"64KiB\"`, `\"8MiB\"` or as a number of bytes. Lists are arrays in the file and separated by
 commas elsewhere.
 
-SIGHUP reads the file and the lists again, SIGUSR1 the lists alone. If anything is wrong, what is in
-force stays in force. [`peerage.example.toml`](../peerage.example.toml) is a file to start from.
+SIGHUP reads the file, the lists and the location files again, SIGUSR1 the lists and the location
+files. If anything is wrong, what is in force stays in force.
+[`peerage.example.toml`](../peerage.example.toml) is a file to start from.
 ";
 
 /// `peerage.example.toml`.
@@ -85,6 +88,7 @@ pub(crate) fn manual() -> String {
                 line(&mut text, &format!("- flag: {flags}"));
             }
             let takes = match key.takes {
+                Takes::Reload if key.is_live() => "SIGHUP, or is made through the API",
                 Takes::Reload => "SIGHUP",
                 Takes::Restart => "a restart",
             };
@@ -119,8 +123,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Config;
     use crate::config::value::{Secret, Whole};
+    use crate::config::{Config, Written};
 
     /// Compares a generated file; `UPDATE=1` rewrites it.
     #[track_caller]
@@ -146,7 +150,7 @@ mod tests {
 
     fn parse(text: &str) -> Values {
         let (mut config, mut errors) = (Config::default(), Vec::new());
-        config.take_file(Path::new("example"), text, &mut errors);
+        config.take_file(Written::ByOperator, Path::new("example"), text, &mut errors);
         assert!(errors.is_empty(), "{errors:?}");
         config.values
     }

@@ -26,6 +26,64 @@ pub(crate) trait Value: Sized + PartialEq {
     fn read(raw: &Raw<'_>) -> Option<Self>;
     /// The value in TOML; `None` for a secret, which is not shown.
     fn write(&self) -> Option<String>;
+    /// What there is to know about the values for who lets one be entered.
+    fn shape() -> Shape;
+}
+
+/// What the values of a setting are like, see [`Value::shape`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    /// What they are.
+    pub(crate) kind: Kind,
+    /// The least, in the unit of the kind, where there is one.
+    pub(crate) min: Option<f64>,
+    /// The most, likewise.
+    pub(crate) max: Option<f64>,
+    /// The words that are right, besides what the kind says; alone for a text, if there are any.
+    pub(crate) choices: Vec<&'static str>,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Seconds, or a text such as `30m`.
+    Duration,
+    /// Bytes, or a text such as `8MiB`.
+    Bytes,
+    /// A number.
+    Number,
+    /// True or false.
+    Bool,
+    /// A text.
+    Text,
+    /// The path of a file. Never the API's to change: it would make us open what it names.
+    Path,
+    /// The paths of files, and no more the API's to change.
+    Paths,
+    /// A text that is not shown.
+    Secret,
+    /// Texts.
+    List,
+}
+
+impl Shape {
+    /// Values without bounds that can be told.
+    pub(crate) const fn of(kind: Kind) -> Self {
+        Self { kind, min: None, max: None, choices: Vec::new() }
+    }
+
+    fn within(kind: Kind, min: f64, max: f64) -> Self {
+        Self { min: Some(min), max: Some(max), ..Self::of(kind) }
+    }
+}
+
+/// The seconds or bytes that a text of `kind` such as `30m` means.
+pub(crate) fn amount(kind: Kind, text: &str) -> Option<u64> {
+    match kind {
+        Kind::Duration => read_units(&Raw::Text(text), TIME),
+        Kind::Bytes => read_units(&Raw::Text(text), SIZE),
+        _ => None,
+    }
 }
 
 impl Raw<'_> {
@@ -90,6 +148,11 @@ impl<const MIN: i64, const MAX: i64> Value for Whole<MIN, MAX> {
     fn write(&self) -> Option<String> {
         Some(self.0.to_string())
     }
+
+    fn shape() -> Shape {
+        let max = (MAX != i64::MAX).then_some(MAX as f64);
+        Shape { min: Some(MIN as f64), max, ..Shape::of(Kind::Number) }
+    }
 }
 
 impl Value for bool {
@@ -106,6 +169,10 @@ impl Value for bool {
 
     fn write(&self) -> Option<String> {
         Some(self.to_string())
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Bool)
     }
 }
 
@@ -129,6 +196,10 @@ impl Value for Load {
 
     fn write(&self) -> Option<String> {
         Some(format!("{:?}", self.0))
+    }
+
+    fn shape() -> Shape {
+        Shape { min: Some(0.0), ..Shape::of(Kind::Number) }
     }
 }
 
@@ -181,6 +252,10 @@ impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
     fn write(&self) -> Option<String> {
         Some(quoted(&write_units(self.0, TIME)))
     }
+
+    fn shape() -> Shape {
+        Shape::within(Kind::Duration, MIN as f64, MAX as f64)
+    }
 }
 
 /// A size in bytes within bounds: `"8MiB"` or a bare number of bytes.
@@ -199,6 +274,10 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&write_units(self.0, SIZE)))
+    }
+
+    fn shape() -> Shape {
+        Shape::within(Kind::Bytes, MIN as f64, MAX as f64)
     }
 }
 
@@ -239,6 +318,12 @@ impl<T: Value> Value for Auto<T> {
             Self::Is(value) => value.write(),
         }
     }
+
+    fn shape() -> Shape {
+        let mut shape = T::shape();
+        shape.choices.push("auto");
+        shape
+    }
 }
 
 /// A text that may be anything on one line; empty for none.
@@ -254,6 +339,10 @@ impl Value for String {
     fn write(&self) -> Option<String> {
         Some(quoted(self))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
+    }
 }
 
 /// A path; empty for none.
@@ -268,6 +357,29 @@ impl Value for Option<PathBuf> {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&self.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Path)
+    }
+}
+
+/// A path.
+impl Value for PathBuf {
+    fn right() -> String {
+        "a path".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        raw.text().filter(|text| !text.is_empty()).map(Self::from)
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Path)
     }
 }
 
@@ -294,6 +406,13 @@ impl<T: Value> Value for Many<T> {
     fn write(&self) -> Option<String> {
         let values: Option<Vec<String>> = self.0.iter().map(T::write).collect();
         Some(format!("[{}]", values?.join(", ")))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(match T::shape().kind {
+            Kind::Path => Kind::Paths,
+            _ => Kind::List,
+        })
     }
 }
 
@@ -324,6 +443,10 @@ impl Value for BindAddress {
             None => self.ip.to_string(),
         }))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
+    }
 }
 
 /// An address or a range of addresses.
@@ -338,6 +461,10 @@ impl Value for Prefix {
 
     fn write(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Text)
     }
 }
 
@@ -368,6 +495,10 @@ impl Value for Secret {
     fn write(&self) -> Option<String> {
         self.0.is_none().then(|| quoted(""))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
 }
 
 /// 32 secret bytes as they stand in a path, or none.
@@ -391,6 +522,10 @@ impl Value for Password {
     fn write(&self) -> Option<String> {
         self.0.is_none().then(|| quoted(""))
     }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
 }
 
 /// A URL that may hold a password, so that it is not shown; empty for none.
@@ -400,8 +535,8 @@ pub(crate) struct SecretUrl(pub(crate) String);
 impl Value for SecretUrl {
     fn right() -> String {
         "a URL such as \"sqlite:///var/lib/peerage/peerage.sqlite\", \
-         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" for \
-         none"
+         \"mysql://user:password@host/name\" or \"postgres://user:password@host/name\", or \"\" \
+         for none"
             .into()
     }
 
@@ -414,6 +549,36 @@ impl Value for SecretUrl {
 
     fn write(&self) -> Option<String> {
         self.0.is_empty().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
+}
+
+/// Where Redis is; it may hold a password, so that it is not shown. Empty for nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl(pub(crate) String);
+
+impl Value for RedisUrl {
+    fn right() -> String {
+        "a URL such as \"redis://user:password@host:6379/0\", \"rediss://host\" or \
+         \"redis+sentinel://host,host/name\", or \"\" for none"
+            .into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let text = raw.text()?;
+        let fine = text.is_empty() || peerage_shared::Target::parse(text).is_ok();
+        fine.then(|| Self(text.into()))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_empty().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
     }
 }
 
@@ -436,8 +601,24 @@ macro_rules! choice {
             fn write(&self) -> Option<String> {
                 Some($crate::config::value::quoted(match self { $(Self::$variant => $word,)+ }))
             }
+
+            fn shape() -> $crate::config::value::Shape {
+                let choices = vec![$($word),+];
+                let text = $crate::config::value::Shape::of($crate::config::value::Kind::Text);
+                $crate::config::value::Shape { choices, ..text }
+            }
         }
     };
+}
+
+choice! {
+    /// The keys of shared mode.
+    SharedLayout {
+        /// Ours.
+        Own = "own",
+        /// llmpt's.
+        Llmpt = "llmpt",
+    }
 }
 
 choice! {

@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
-use peerage_proto::Family;
 use peerage_proto::http::{HEAD_BYTES_MAX, HeadEnd, HeadError, write_error};
 use peerage_proto::proxy::{self, Source};
+use peerage_proto::{Family, gazelle};
 use peerage_swarm::Now;
 use peerage_tracker::http::{Endpoint, Handled, Stream};
 use socket2::SockRef;
@@ -303,6 +303,9 @@ impl Connection {
         let head_bytes_max = desk.settings.head_bytes_max;
         while desk.output.len() < OUTPUT_BYTES_MAX {
             let rest = &desk.input[*at..filled];
+            if desk.settings.site && gazelle::is_request(rest) {
+                return Answered::Elsewhere;
+            }
             let head_bytes = match self.head_end.find(rest) {
                 Ok(None) if rest.len() < head_bytes_max => return Answered::All,
                 Ok(Some(head_bytes)) if head_bytes <= head_bytes_max => head_bytes,

@@ -20,6 +20,7 @@ struct Server {
     address: SocketAddr,
     status: Arc<Status>,
     handovers: Receiver<Handover>,
+    site: Receiver<Handover>,
     stop: Stop,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -32,6 +33,7 @@ fn settings() -> Settings {
         idle_timeout: NEVER,
         head_bytes_max: 8192,
         proxied: Proxied::Nobody,
+        site: false,
     }
 }
 
@@ -49,11 +51,14 @@ fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
     let http_settings = http::Settings { external_ip: true, ..http::Settings::default() };
     let http_settings = Arc::new(http_settings);
     let (handover, handovers) = mpsc::channel(1);
+    let (to_site, site) = mpsc::channel(1);
     let answering = Answering {
         endpoint: Endpoint::new(Arc::clone(&tracker), Arc::clone(&http_settings), 1),
         tracker,
         settings: http_settings,
         handover,
+        waits: Arc::new(Waits::new(settings)),
+        site: Some(to_site),
     };
     let listeners = bind(&[SocketAddr::new(ip, 0)], 1, settings).unwrap().remove(0);
     let (address, status) = (listeners.local_addresses()[0], listeners.status());
@@ -62,7 +67,7 @@ fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
         let stop = stop.clone();
         thread::spawn(move || listeners.run(answering, Clock::start(), stop))
     };
-    Server { address, status, handovers, stop, thread: Some(thread) }
+    Server { address, status, handovers, site, stop, thread: Some(thread) }
 }
 
 fn serve(settings: &Settings) -> Server {
@@ -485,4 +490,20 @@ fn second_tracker_does_not_join_the_listeners_of_the_first() {
     let addresses = first[0].local_addresses();
     assert_eq!(addresses, first[1].local_addresses());
     assert!(bind(&addresses, 2, &settings()).is_err());
+}
+
+#[test]
+fn request_of_a_site_is_handed_over_from_its_first_bytes_after_what_came_before() {
+    let mut server = serve(&Settings { site: true, ..settings() });
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let secret = "0123456789abcdefghijklmnopqrstuv";
+    let begun = format!("GET /{secret}/u");
+    let before = "GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n\r\n";
+    stream.write_all(format!("{before}{begun}").as_bytes()).unwrap();
+    let handover = server.site.blocking_recv().unwrap();
+    assert_eq!(handover.read, begun.as_bytes());
+    drop(handover);
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use peerage_proto::Family;
 use peerage_proto::http::{self, write_error};
+use peerage_proto::{Family, gazelle};
 use peerage_swarm::Now;
 use peerage_tracker::http::{FullScrape, Stream};
 
@@ -109,6 +109,7 @@ impl Worker {
                 result => result?,
             }
             now = self.clock.now();
+            self.answering.waits.copy_to(&mut self.settings);
             for number in std::mem::take(&mut self.again) {
                 if let Some(connection) = self.slots.at(number) {
                     connection.queued = false;
@@ -290,7 +291,11 @@ impl Worker {
     fn hand_over(&mut self, connection: Connection) {
         let (stream, read, _, source) = connection.into_parts();
         let handover = Handover { stream: stream.into(), read, source };
-        match self.answering.handover.try_send(handover) {
+        let to = match &self.answering.site {
+            Some(site) if gazelle::is_request(&handover.read) => site,
+            _ => &self.answering.handover,
+        };
+        match to.try_send(handover) {
             Ok(()) => self.status.handed_over.add(1),
             Err(TrySendError::Full(mut refused) | TrySendError::Closed(mut refused)) => {
                 self.status.refused.add(1);

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -13,12 +16,32 @@ pub(super) struct Prefixed {
     /// Bytes of the prefix that have been handed on; at most its length.
     taken: usize,
     stream: TcpStream,
+    shorten: Shorten,
+}
+
+/// Bytes that the kernel keeps of a connection that was asked to keep few; Linux doubles it.
+const SHORT_SEND_BUFFER_BYTES: usize = 32 << 10;
+
+/// Asks a connection to have the kernel keep few bytes for a client that does not read: it would
+/// grow to megabytes. From the next write on. Its copies are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shorten(Arc<AtomicBool>);
+
+impl Shorten {
+    /// Asks.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Prefixed {
     /// `prefix` is read first, then what comes from `stream`.
-    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream) -> Self {
-        Self { prefix, taken: 0, stream }
+    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream, shorten: Shorten) -> Self {
+        Self { prefix, taken: 0, stream, shorten }
     }
 }
 
@@ -45,6 +68,10 @@ impl AsyncWrite for Prefixed {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.shorten.take() {
+            // Where the system refuses, the client costs more memory.
+            let _ = SockRef::from(&self.stream).set_send_buffer_size(SHORT_SEND_BUFFER_BYTES);
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -1,0 +1,439 @@
+//! Peers of other nodes: those learnt from them, and what is to be told to them.
+//!
+//! A peer that clients of another node have announced stands among the others and is handed out
+//! like them; what it is says where it comes from. Of what this node tells, such peers are never
+//! part. Counts over all nodes are what is held here and what is kept beside it.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::net::{Ipv6Addr, SocketAddr};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use peerage_proto::InfoHash;
+
+use crate::big::Big;
+use crate::context::Context;
+use crate::entry::Body;
+use crate::lock::lock;
+use crate::shard::{At, Beyond, PeerSlot, Shard};
+use crate::slot::{Slot, Slot4, Slot6, State, Tick};
+use crate::swarms::SHARDS;
+use crate::{Elsewhere, Hearsay, Learnt, Now, Role, Stored, Swarms, Walked};
+
+/// In a swarm of more peers those of other nodes are not replaced by what is learnt, only added to:
+/// each expires by its own time. So is the lock held for some ten microseconds at most.
+const REPLACED_PEERS_MAX: u64 = 1024;
+
+impl Swarms {
+    /// Into how many parts [`Swarms::walk`] goes.
+    pub const WALK_PARTS: u32 = SHARDS as u32;
+
+    /// Keeps peers of other nodes for `grace` longer than others: news of them come later. Not for
+    /// a store that is shared already.
+    pub fn keep_elsewhere_longer(&mut self, grace: Duration) {
+        self.shared.elsewhere_grace = grace.min(Tick::TIMEOUT_MAX / 2);
+    }
+
+    /// Takes in what all nodes together know of a swarm. Nothing is done for one that is not here.
+    /// Returns how many peers of it clients of this node have announced; `None` where those are too
+    /// many to be counted.
+    pub fn learn(&self, now: Now, learnt: &Learnt<'_>) -> Option<u64> {
+        let context = self.shared.at(now);
+        let hash = self.shared.hash(&learnt.info_hash);
+        let mut shard = lock(&self.place(hash).shard);
+        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return Some(0) };
+        if let Some(peers) = learnt.peers {
+            let replaced = shard.counts(place).peers() <= REPLACED_PEERS_MAX;
+            for peer in peers {
+                shard.put_elsewhere(&context, place, peer);
+            }
+            if replaced {
+                let stay: BTreeSet<SocketAddr> = peers.iter().map(|peer| peer.peer).collect();
+                self.drop_elsewhere(&context, &mut shard, &learnt.info_hash, |peer| {
+                    stay.contains(&peer)
+                });
+            }
+        }
+        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return Some(0) };
+        shard.raise_completed(place, learnt.completed);
+        shard.set_beyond(&context, place, learnt)
+    }
+
+    /// A swarm that is known here was finished at least so often, over all nodes.
+    pub fn learn_completed(&self, info_hash: &InfoHash, completed: u32) {
+        let hash = self.shared.hash(info_hash);
+        let mut shard = lock(&self.place(hash).shard);
+        if let Some(place) = shard.index.find(info_hash, hash) {
+            shard.raise_completed(place, completed);
+        }
+    }
+
+    /// Takes in what another node says of one peer, where the swarm is known here. Of a swarm that
+    /// holds `peers_max` peers or more only the counts change.
+    pub fn hear(
+        &self,
+        now: Now,
+        info_hash: &InfoHash,
+        said: &Elsewhere,
+        what: Hearsay,
+        peers_max: u64,
+    ) {
+        let context = self.shared.at(now);
+        let hash = self.shared.hash(info_hash);
+        let mut shard = lock(&self.place(hash).shard);
+        let Some(place) = shard.index.find(info_hash, hash) else { return };
+        let known = match said.peer {
+            SocketAddr::V4(peer) => {
+                let slot = Slot4::of(*peer.ip(), peer.port());
+                shard.hear(&context, place, slot, said, what)
+            }
+            SocketAddr::V6(peer) => {
+                let slot = Slot6::of(*peer.ip(), peer.port());
+                shard.hear(&context, place, slot, said, what)
+            }
+        };
+        if known {
+            if shard.index.find(info_hash, hash).is_none() {
+                self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        match what {
+            Hearsay::Here { .. } if shard.counts(place).peers() < peers_max => {
+                shard.put_elsewhere(&context, place, said);
+            }
+            Hearsay::Here { before } => {
+                if let Some(before) = before {
+                    shard.add_beyond(info_hash, before, -1);
+                }
+                shard.add_beyond(info_hash, said.role, 1);
+            }
+            Hearsay::Left => shard.add_beyond(info_hash, said.role, -1),
+        }
+    }
+
+    /// Tells `visit` the peers of one part of the store, from 0 to [`Swarms::WALK_PARTS`], that
+    /// clients of this node have announced since `since`: all of them where there is no such time.
+    /// Small swarms that have no such peer at all are dropped.
+    ///
+    /// Holds one lock at a time, of a large swarm for one of its tables at a time.
+    pub fn walk(&self, now: Now, part: u32, since: Option<Now>, mut visit: impl FnMut(Walked)) {
+        let context = self.shared.at(now);
+        let place = &self.shards[part as usize % SHARDS];
+        let bigs = lock(&place.shard).bigs();
+        for number in 0..bigs {
+            for table in 0.. {
+                let walked = lock(&place.shard).walk_big(&context, number, table, since);
+                let Some((walked, has_next)) = walked else { break };
+                if !walked.peers.is_empty() || walked.overdue {
+                    visit(walked);
+                }
+                if !has_next {
+                    break;
+                }
+            }
+        }
+        let mut walked = Vec::new();
+        let mut shard = lock(&place.shard);
+        for info_hash in shard.walk_small(&context, since, &mut walked) {
+            self.drop_elsewhere(&context, &mut shard, &info_hash, |_| false);
+            shard.beyond.remove(&info_hash);
+        }
+        drop(shard);
+        walked.into_iter().for_each(visit);
+    }
+
+    /// Drops the peers of other nodes for which `stays` is false, and the swarm if it is then
+    /// empty and need not be remembered.
+    fn drop_elsewhere(
+        &self,
+        context: &Context<'_>,
+        shard: &mut Shard,
+        info_hash: &InfoHash,
+        stays: impl Fn(SocketAddr) -> bool,
+    ) {
+        let hash = context.hash(info_hash);
+        let Some(place) = shard.index.find(info_hash, hash) else { return };
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        shard.for_each::<Slot4>(place, |slot| {
+            if slot.state().is_elsewhere() && !stays(slot.address()) {
+                v4.push(slot);
+            }
+        });
+        shard.for_each::<Slot6>(place, |slot| {
+            if slot.state().is_elsewhere() && !stays(slot.address()) {
+                v6.push(slot);
+            }
+        });
+        let any = !v4.is_empty() || !v6.is_empty();
+        v4.into_iter().for_each(|slot| shard.take_out(context, info_hash, slot));
+        v6.into_iter().for_each(|slot| shard.take_out(context, info_hash, slot));
+        if any && shard.index.find(info_hash, hash).is_none() {
+            self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A slot whose peer has a socket address.
+trait Addressed: PeerSlot {
+    fn address(self) -> SocketAddr;
+}
+
+impl Addressed for Slot4 {
+    fn address(self) -> SocketAddr {
+        let [a, b, c, d, high, low] = self.compact();
+        SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
+    }
+}
+
+impl Addressed for Slot6 {
+    fn address(self) -> SocketAddr {
+        let compact = self.compact();
+        let (ip, port) = compact.split_last_chunk::<2>().expect("18 is at least 2");
+        let ip: [u8; 16] = ip.try_into().expect("18 without 2 are 16");
+        SocketAddr::from((Ipv6Addr::from(ip), u16::from_be_bytes(*port)))
+    }
+}
+
+impl Shard {
+    fn for_each<S: PeerSlot>(&self, place: usize, visit: impl FnMut(S)) {
+        match self.big_at(place) {
+            Some(big) => S::of(big).for_each(visit),
+            None => self.with_few(place, |few| few.iter::<S>().for_each(visit)),
+        }
+    }
+
+    /// Takes out a peer, and its swarm with it where that leaves nothing to remember.
+    fn take_out<S: PeerSlot>(&mut self, context: &Context<'_>, info_hash: &InfoHash, slot: S) {
+        let Some(place) = self.index.find(info_hash, context.hash(info_hash)) else { return };
+        let hash = self.peer_hash(context, place, slot);
+        if let Some(at) = self.find(place, slot, hash, slot.state().role()) {
+            context.uncount_peer(slot);
+            self.ids.remove(&S::id_key(slot.compact(), *info_hash));
+            self.take::<S>(context, place, hash, at);
+        }
+    }
+
+    /// Puts in a peer of another node, unless its time is up, there is no room for it, or this
+    /// node has seen it later.
+    fn put_elsewhere(&mut self, context: &Context<'_>, place: usize, peer: &Elsewhere) {
+        match peer.peer {
+            SocketAddr::V4(at) => {
+                self.put_elsewhere_as(context, place, Slot4::of(*at.ip(), at.port()), peer);
+            }
+            SocketAddr::V6(at) => {
+                self.put_elsewhere_as(context, place, Slot6::of(*at.ip(), at.port()), peer);
+            }
+        }
+    }
+
+    fn put_elsewhere_as<S: PeerSlot>(
+        &mut self,
+        context: &Context<'_>,
+        place: usize,
+        slot: S,
+        peer: &Elsewhere,
+    ) {
+        let state = State::elsewhere(Tick::of(peer.seen.min(context.now)), peer.role);
+        let too_old = peer.seen + Tick::TIMEOUT_MAX < context.now;
+        if slot.is_empty() || too_old || !context.fresh.holds(state) {
+            return;
+        }
+        let hash = self.peer_hash(context, place, slot);
+        let old = self.find(place, slot, hash, peer.role);
+        match old.map(At::state) {
+            Some(old) if !old.is_elsewhere() && !is_later(context, old, peer.seen) => return,
+            Some(_) => {}
+            None => {
+                let room = context.has_room_for(slot, self.counts(place).peers());
+                if room != Stored::AsAsked {
+                    return;
+                }
+                context.count_peer(slot);
+            }
+        }
+        self.put(context, place, slot.with_state(state), hash, old);
+    }
+
+    /// Says whether the peer is known here; it is then what is said of it, unless this node knows
+    /// better.
+    fn hear<S: PeerSlot>(
+        &mut self,
+        context: &Context<'_>,
+        place: usize,
+        slot: S,
+        said: &Elsewhere,
+        what: Hearsay,
+    ) -> bool {
+        let hash = self.peer_hash(context, place, slot);
+        let Some(at) = self.find(place, slot, hash, said.role) else { return false };
+        let own = !at.state().is_elsewhere();
+        match what {
+            Hearsay::Here { .. } => self.put_elsewhere_as(context, place, slot, said),
+            Hearsay::Left if own && is_before(context, said.seen, at.state()) => {}
+            Hearsay::Left => {
+                let info_hash = self.index.entry(place).info_hash;
+                self.take_out(context, &info_hash, slot.with_state(at.state()));
+            }
+        }
+        true
+    }
+
+    fn raise_completed(&mut self, place: usize, completed: u32) {
+        let entry = self.index.entry_mut(place);
+        let before = entry.completed();
+        entry.set_completed(before.max(completed));
+        self.completed += u64::from(entry.completed() - before);
+    }
+
+    fn add_beyond(&mut self, info_hash: &InfoHash, role: Role, change: i32) {
+        let beyond = self.beyond.entry(*info_hash).or_default();
+        let count = match role {
+            Role::Seeder => &mut beyond.seeders,
+            Role::Leecher => &mut beyond.leechers,
+        };
+        // One that has left and is not known here can only be one of those beyond.
+        *count = if change < 0 && *count <= 0 { *count } else { *count + change };
+        if *beyond == Beyond::default() {
+            self.beyond.remove(info_hash);
+        }
+    }
+
+    /// Makes the counts shown those learnt. Peers held here whose time is up are to go without a
+    /// trace, so they count beyond what was learnt until they do. Returns how many peers clients of
+    /// this node have announced; `None` where those are too many to be counted.
+    fn set_beyond(
+        &mut self,
+        context: &Context<'_>,
+        place: usize,
+        learnt: &Learnt<'_>,
+    ) -> Option<u64> {
+        let counts = self.counts(place);
+        let (mut seeders, mut leechers) = (counts.seeders, counts.leechers);
+        let mut own = None;
+        if counts.peers() <= REPLACED_PEERS_MAX {
+            let mut own_here = 0;
+            let mut stale = |state: State| {
+                own_here += u64::from(!state.is_elsewhere());
+                if !context.fresh.holds(state) {
+                    match state.role() {
+                        Role::Seeder => seeders -= 1,
+                        Role::Leecher => leechers -= 1,
+                    }
+                }
+            };
+            self.for_each::<Slot4>(place, |slot| stale(slot.state()));
+            self.for_each::<Slot6>(place, |slot| stale(slot.state()));
+            own = Some(own_here);
+        }
+        let difference =
+            |all: u32, here: u32| i32::try_from(i64::from(all) - i64::from(here)).unwrap_or(0);
+        let beyond = Beyond {
+            seeders: difference(learnt.seeders, seeders),
+            leechers: difference(learnt.leechers, leechers),
+        };
+        if beyond == Beyond::default() {
+            self.beyond.remove(&learnt.info_hash);
+        } else {
+            self.beyond.insert(learnt.info_hash, beyond);
+        }
+        own
+    }
+
+    /// One part of a large swarm, and whether there is a next one; `None` where there is no such
+    /// swarm.
+    fn walk_big(
+        &self,
+        context: &Context<'_>,
+        number: usize,
+        part: usize,
+        since: Option<Now>,
+    ) -> Option<(Walked, bool)> {
+        let big = self.bigs.get(number)?.as_ref()?;
+        let place = self.index.find(&big.info_hash, context.hash(&big.info_hash))?;
+        let completed = self.index.entry(place).completed();
+        let mut walked = Walked::of(big.info_hash, completed);
+        let mut own = 0;
+        big.v4.for_each_in(part, |slot| walked.meet(context, since, slot, &mut own));
+        big.v6.for_each_in(part, |slot| walked.meet(context, since, slot, &mut own));
+        Some((walked, part + 1 < Big::parts(big)))
+    }
+
+    /// The small swarms. Returns those that have peers, and none of this node.
+    fn walk_small(
+        &self,
+        context: &Context<'_>,
+        since: Option<Now>,
+        all: &mut Vec<Walked>,
+    ) -> Vec<InfoHash> {
+        let mut foreign = Vec::new();
+        for place in 0..self.index.places() {
+            let Some(entry) = self.index.get(place) else { continue };
+            if let Body::Big(_) | Body::Empty(_) = entry.body() {
+                continue;
+            }
+            let (info_hash, completed) = (entry.info_hash, entry.completed());
+            let mut walked = Walked::of(info_hash, completed);
+            let mut own = 0_u32;
+            self.with_few(place, |few| {
+                few.iter::<Slot4>().for_each(|slot| {
+                    walked.meet(context, since, slot, &mut own);
+                });
+                few.iter::<Slot6>().for_each(|slot| {
+                    walked.meet(context, since, slot, &mut own);
+                });
+            });
+            if own == 0 {
+                foreign.push(info_hash);
+            } else if !walked.peers.is_empty() || walked.overdue {
+                all.push(walked);
+            }
+        }
+        foreign
+    }
+}
+
+impl Walked {
+    fn of(info_hash: InfoHash, completed: u32) -> Self {
+        Self { info_hash, completed, peers: Vec::new(), overdue: false }
+    }
+
+    fn meet<S: Addressed>(
+        &mut self,
+        context: &Context<'_>,
+        since: Option<Now>,
+        slot: S,
+        own: &mut u32,
+    ) {
+        let state = slot.state();
+        if state.is_elsewhere() {
+            self.overdue |= !context.fresh.holds_strictly(state);
+            return;
+        }
+        *own += 1;
+        let seen = seen(context, state);
+        if context.fresh.holds(state) && since.is_none_or(|since| since <= seen + STEP) {
+            self.peers.push(Elsewhere { peer: slot.address(), role: state.role(), seen });
+        }
+    }
+}
+
+/// Twice what a time is rounded by.
+const STEP: Duration = Duration::from_secs(4);
+
+/// When a peer was last seen, or up to two seconds before.
+fn seen(context: &Context<'_>, state: State) -> Now {
+    let age = context.fresh.age_secs(state);
+    Now::from_millis(context.now.as_secs().saturating_sub(age) / 2 * 2 * 1000)
+}
+
+/// Whether `seen` is certainly later than what `state` says.
+fn is_later(context: &Context<'_>, state: State, said: Now) -> bool {
+    seen(context, state) + STEP < said
+}
+
+/// Whether `seen` is certainly before what `state` says.
+fn is_before(context: &Context<'_>, said: Now, state: State) -> bool {
+    said + STEP < seen(context, state)
+}

@@ -1,0 +1,464 @@
+//! Shared mode: what is told to other nodes and when, and what becomes of what they tell.
+//!
+//! Every node answers from its own store. What changes there leaves, merged by swarm and peer, in
+//! [`Changes`], each of which is a trip to the place where nodes meet (Redis); what comes back are
+//! the counts over all nodes and, where asked for, a sample of the peers. Who joins, changes or
+//! leaves is told to the other nodes besides, as [`message`]s. That a peer was seen again is not
+//! told by its announce: a walk through the store tells it, once in [`Options::refresh`] at most.
+//!
+//! No IO and no clock: whoever has both calls [`Share::outgoing`], carries, and calls
+//! [`Share::apply`]. Nothing is ever awaited here.
+
+pub mod message;
+mod outbox;
+mod queue;
+mod walk;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+
+use peerage_proto::InfoHash;
+use peerage_swarm::{Elsewhere, Hearsay, Learnt, Now, Role, Swarms};
+
+use crate::lock::{Mutex, lock};
+use message::Item;
+pub(crate) use outbox::{Outbox, Told};
+use queue::Queue;
+use walk::Walk;
+
+/// How a node shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Tells this node, and this run of it, from all others: random.
+    pub node: u64,
+    /// A peer seen again is told at most once in this time: a third of the longest interval.
+    pub refresh: Duration,
+    /// How long after it was last seen a peer expires for all nodes. At least the longest interval
+    /// a client may be told and `refresh` together, so that one that is in time never vanishes.
+    pub expiry: Duration,
+    /// Most peers asked for at once of a swarm. A swarm that holds as many here learns no others
+    /// one by one.
+    pub sample: u32,
+}
+
+/// What one trip carries: the changes of some swarms, each swarm once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In no order.
+    pub swarms: Vec<SwarmChanges>,
+}
+
+/// What is told of one swarm, and asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwarmChanges {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// At most [`PEERS_PER_TRIP_MAX`], each peer once.
+    pub peers: Vec<Change>,
+    /// How often it was finished here since that was last told.
+    pub completed: u32,
+    /// How often it was finished, over all nodes, before that: what is known there may be less
+    /// after a loss.
+    pub completed_floor: u32,
+    /// Whether a sample of its peers is wanted.
+    pub sample: bool,
+}
+
+/// What is told of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where it listens.
+    pub peer: SocketAddr,
+    /// What it is; for one that has left what it was, as far as is known.
+    pub role: Role,
+    /// When its client was last heard.
+    pub seen: Now,
+    /// What became of it.
+    pub kind: Kind,
+    /// What it was before the first change that is not told yet; `None` where it was not known.
+    pub before: Option<Role>,
+}
+
+/// What became of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It was seen again, as what it was told to be before.
+    Seen,
+    /// It has joined, or has become something else.
+    News,
+    /// It has left.
+    Left,
+}
+
+/// What comes back of a trip for one swarm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Of all nodes.
+    pub seeders: u32,
+    /// Of all nodes.
+    pub leechers: u32,
+    /// Of all nodes.
+    pub completed: u32,
+    /// `None` where it was not asked for.
+    pub sample: Option<Vec<Sampled>>,
+}
+
+/// A peer of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampled {
+    /// Where it listens.
+    pub peer: SocketAddr,
+    /// What it is.
+    pub role: Role,
+    /// When it expires, in seconds since 1970 by the clock all nodes share.
+    pub expires_secs: u64,
+}
+
+/// What waits to be told, for those who watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Swarms with changes that are not told.
+    pub swarms: u64,
+    /// Their changes.
+    pub changes: u64,
+    /// Changes dropped because a bound was reached; the next walk makes up for those of peers that
+    /// are still here.
+    pub dropped: u64,
+    /// Parts of the store that are still to be told as a whole.
+    pub catching_up: u32,
+    /// Swarms without an answer that announces wait for.
+    pub cold: u64,
+}
+
+/// Most peers of one swarm in one trip; the others follow in the next.
+pub const PEERS_PER_TRIP_MAX: usize = 500;
+
+/// Most swarms whose first announce may wait for an answer. Beyond it none waits.
+const COLD_MAX: usize = 4096;
+
+/// In a swarm of more peers it is not told who joins: who asks there has enough others.
+const NEWS_PEERS_MAX: u32 = 2000;
+
+/// What of a node is shared, and how far it is.
+pub struct Share {
+    options: Options,
+    outboxes: Mutex<Vec<Arc<Outbox>>>,
+    progress: Mutex<Progress>,
+    /// Milliseconds by which the clock all nodes share is ahead of this node's.
+    ahead_millis: AtomicI64,
+    /// Swarms that announces wait for.
+    cold: Mutex<BTreeSet<InfoHash>>,
+    /// Whether anything is in `cold` that [`Share::outgoing`] has not seen.
+    cold_is_new: AtomicBool,
+    /// Whether announces should wait at all: not while nobody answers.
+    answered: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    dropped: AtomicU64,
+}
+
+struct Progress {
+    queue: Queue,
+    walk: Walk,
+    /// The swarms of the trips that are on their way, and whether news of them have come since:
+    /// their answers may be older than these.
+    travelling: BTreeMap<InfoHash, bool>,
+    /// Outboxes are emptied into it, so that their memory is used again.
+    drained: Vec<Told>,
+}
+
+impl Share {
+    /// Nothing is told yet; the first thing will be all that the store holds.
+    pub fn new(options: Options) -> Self {
+        let walk = Walk::new(Swarms::WALK_PARTS, options.refresh);
+        Self {
+            options,
+            outboxes: Mutex::default(),
+            progress: Mutex::new(Progress {
+                queue: Queue::default(),
+                walk,
+                travelling: BTreeMap::new(),
+                drained: Vec::new(),
+            }),
+            ahead_millis: AtomicI64::new(0),
+            cold: Mutex::default(),
+            cold_is_new: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            waker: Mutex::default(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// How the node shares.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What a new worker tells its changes to.
+    pub(crate) fn outbox(&self) -> Arc<Outbox> {
+        let outbox = Arc::<Outbox>::default();
+        lock(&self.outboxes).push(Arc::clone(&outbox));
+        outbox
+    }
+
+    /// Takes what the workers have to tell, and what is due by the walk, and returns at most
+    /// `swarms_max` swarms of it: those that announces wait for first.
+    pub fn outgoing(&self, now: Now, swarms: &Swarms, swarms_max: usize) -> Changes {
+        let mut progress = lock(&self.progress);
+        self.collect_into(&mut progress);
+        let Progress { queue, walk, travelling, .. } = &mut *progress;
+        walk.go_on(now, swarms, |walked, catching_up| {
+            queue.walked(walked, catching_up);
+            queue.swarms() < swarms_max
+        });
+        let changes = queue.take(swarms_max);
+        travelling.extend(changes.swarms.iter().map(|swarm| (swarm.info_hash, false)));
+        changes
+    }
+
+    /// Takes what the workers have to tell, so that it is merged while nobody listens. To be
+    /// called several times a second.
+    pub fn collect(&self) {
+        self.collect_into(&mut lock(&self.progress));
+    }
+
+    fn collect_into(&self, progress: &mut Progress) {
+        self.cold_is_new.store(false, Ordering::Relaxed);
+        let mut dropped = 0;
+        let Progress { queue, walk, drained, .. } = progress;
+        for outbox in lock(&self.outboxes).iter() {
+            dropped += outbox.drain(drained);
+            drained.drain(..).for_each(|told| dropped += queue.tell(&told));
+        }
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            walk.start_over();
+        }
+    }
+
+    /// Takes in what came back: `answers` in the order of `sent`, `None` for a swarm whose trip has
+    /// failed, which is told again. Returns what is to be told to the other nodes, in pieces.
+    pub fn apply(
+        &self,
+        now: Now,
+        swarms: &Swarms,
+        sent: Changes,
+        answers: &[Option<Answer>],
+    ) -> Vec<Vec<u8>> {
+        let mut news = message::Writer::new(self.options.node);
+        let mut failed = Changes::default();
+        let mut answered = Vec::new();
+        let mut sample = Vec::new();
+        self.collect();
+        for (index, told) in sent.swarms.into_iter().enumerate() {
+            let Some(answer) = answers.get(index).and_then(Option::as_ref) else {
+                failed.swarms.push(told);
+                continue;
+            };
+            sample.clear();
+            if let Some(peers) = &answer.sample {
+                sample.extend(peers.iter().map(|peer| self.elsewhere(now, peer)));
+                // One that has left here since the trip began is still in its sample.
+                lock(&self.progress).queue.retain_staying(&told.info_hash, &mut sample);
+            }
+            let own = swarms.learn(
+                now,
+                &Learnt {
+                    info_hash: told.info_hash,
+                    seeders: answer.seeders,
+                    leechers: answer.leechers,
+                    completed: answer.completed,
+                    peers: answer.sample.as_ref().map(|_| &sample[..]),
+                },
+            );
+            let all = answer.seeders.saturating_add(answer.leechers);
+            if !self.is_alone(&told, all, own) {
+                let crowded = NEWS_PEERS_MAX < all;
+                self.write_news(&told, crowded, answer.completed, &mut news);
+            }
+            answered.push(told.info_hash);
+        }
+        let mut progress = lock(&self.progress);
+        for info_hash in answered.iter().chain(failed.swarms.iter().map(|told| &told.info_hash)) {
+            if progress.travelling.remove(info_hash) == Some(true) {
+                progress.queue.ask_again(*info_hash);
+            }
+        }
+        drop(progress);
+        self.put_back(failed);
+        if !answered.is_empty() {
+            self.answered.store(true, Ordering::Relaxed);
+            let mut cold = lock(&self.cold);
+            answered.iter().for_each(|info_hash| {
+                cold.remove(info_hash);
+            });
+        }
+        news.finish()
+    }
+
+    /// Whether all peers of a swarm are certainly this node's, so that no other wants news of them.
+    fn is_alone(&self, told: &SwarmChanges, all: u32, own: Option<u64>) -> bool {
+        let here = told.peers.iter().filter(|change| change.kind != Kind::Left).count();
+        if all as usize <= here {
+            return true;
+        }
+        let progress = lock(&self.progress);
+        let untold = progress.queue.changes_of(&told.info_hash) as u64;
+        let own = own.unwrap_or_default().saturating_sub(untold);
+        progress.walk.catching_up() == 0 && u64::from(all) <= own
+    }
+
+    fn write_news(
+        &self,
+        told: &SwarmChanges,
+        crowded: bool,
+        completed: u32,
+        news: &mut message::Writer,
+    ) {
+        let completed = (told.completed > 0).then_some(completed);
+        for change in &told.peers {
+            let what = match change.kind {
+                Kind::Seen => continue,
+                Kind::News if crowded => continue,
+                Kind::News => Hearsay::Here { before: change.before },
+                Kind::Left => Hearsay::Left,
+            };
+            let (info_hash, peer, role) = (told.info_hash, change.peer, change.role);
+            let expires_secs = self.expires_secs(change.seen);
+            news.write(&Item { info_hash, peer, role, expires_secs, what, completed });
+        }
+    }
+
+    /// Takes in a message of another node. Those of this node, and of a form that is not known
+    /// here, change nothing.
+    pub fn hear(&self, now: Now, swarms: &Swarms, message: &[u8]) {
+        let Some(items) = message::read(message, self.options.node) else { return };
+        for item in items {
+            let Item { info_hash, peer, role, expires_secs, what, completed } = item;
+            let said = self.elsewhere(now, &Sampled { peer, role, expires_secs });
+            swarms.hear(now, &info_hash, &said, what, self.options.sample.into());
+            if let Some(completed) = completed {
+                swarms.learn_completed(&info_hash, completed);
+            }
+            let mut progress = lock(&self.progress);
+            if let Some(overtaken) = progress.travelling.get_mut(&info_hash) {
+                *overtaken = true;
+            }
+            if what == Hearsay::Left {
+                progress.queue.forget(&info_hash, peer, said.seen);
+            }
+        }
+    }
+
+    /// Takes back what could not be told. What has changed since is left as it is.
+    pub fn put_back(&self, changes: Changes) {
+        if changes.swarms.is_empty() {
+            return;
+        }
+        let mut progress = lock(&self.progress);
+        let dropped = progress.queue.put_back(changes);
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            progress.walk.start_over();
+        }
+    }
+
+    /// What was told may be lost: everything that clients of this node have announced is told
+    /// again, and everything about their swarms asked again. To be called whenever the place where
+    /// nodes meet has been found again.
+    pub fn start_over(&self) {
+        lock(&self.progress).walk.start_over();
+    }
+
+    /// Nobody answers: no announce waits until somebody has.
+    pub fn silence(&self) {
+        self.answered.store(false, Ordering::Relaxed);
+        lock(&self.cold).clear();
+    }
+
+    /// The clock all nodes share is `ahead_millis` ahead of this node's.
+    pub fn set_clock(&self, ahead_millis: i64) {
+        self.ahead_millis.store(ahead_millis, Ordering::Relaxed);
+    }
+
+    /// By how many milliseconds the clock all nodes share is ahead of this node's.
+    pub fn clock_ahead_millis(&self) -> i64 {
+        self.ahead_millis.load(Ordering::Relaxed)
+    }
+
+    /// The seconds since 1970 by the clock all nodes share.
+    pub fn shared_secs(&self, now: Now) -> u64 {
+        now.as_millis().saturating_add_signed(self.ahead_millis.load(Ordering::Relaxed)) / 1000
+    }
+
+    /// When a peer last seen at `seen` expires, in seconds since 1970 by the clock all nodes share.
+    pub fn expires_secs(&self, seen: Now) -> u64 {
+        self.shared_secs(seen) + self.options.expiry.as_secs()
+    }
+
+    fn elsewhere(&self, now: Now, sampled: &Sampled) -> Elsewhere {
+        let seen_secs = sampled.expires_secs.saturating_sub(self.options.expiry.as_secs());
+        let ahead_millis = self.ahead_millis.load(Ordering::Relaxed);
+        let seen_millis =
+            seen_secs.saturating_mul(1000).saturating_add_signed(ahead_millis.saturating_neg());
+        let seen = Now::from_millis(seen_millis).min(now);
+        Elsewhere { peer: sampled.peer, role: sampled.role, seen }
+    }
+
+    /// Wakes `waker` once an announce waits for a swarm that is not known yet.
+    pub fn wake_for_cold(&self, waker: Waker) {
+        *lock(&self.waker) = Some(waker);
+    }
+
+    /// Whether announces wait for swarms that [`Share::outgoing`] has not returned yet.
+    pub fn has_cold(&self) -> bool {
+        self.cold_is_new.load(Ordering::Relaxed)
+    }
+
+    /// An announce has come first to a swarm. Says whether its reply should wait.
+    pub(crate) fn expect(&self, info_hash: InfoHash) -> bool {
+        if !self.answered.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut cold = lock(&self.cold);
+        if COLD_MAX <= cold.len() {
+            return false;
+        }
+        cold.insert(info_hash);
+        true
+    }
+
+    /// Something that is awaited has been told: wakes whoever carries it, once until that one has
+    /// looked.
+    pub(crate) fn wake(&self) {
+        if !self.cold_is_new.swap(true, Ordering::Relaxed)
+            && let Some(waker) = lock(&self.waker).as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the answer about a swarm that is new here is still to come.
+    pub fn is_awaited(&self, info_hash: &InfoHash) -> bool {
+        lock(&self.cold).contains(info_hash)
+    }
+
+    /// What waits to be told.
+    pub fn waiting(&self) -> Waiting {
+        let progress = lock(&self.progress);
+        let (swarms, changes) = (progress.queue.swarms() as u64, progress.queue.changes() as u64);
+        let catching_up = progress.walk.catching_up();
+        drop(progress);
+        Waiting {
+            swarms,
+            changes,
+            dropped: self.dropped.load(Ordering::Relaxed),
+            catching_up,
+            cold: lock(&self.cold).len() as u64,
+        }
+    }
+}

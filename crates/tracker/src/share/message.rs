@@ -1,0 +1,243 @@
+//! What nodes tell each other at once: who has joined, changed or left.
+//!
+//! A message is a version (u8), the node it comes from (u64), and items one after the other: what
+//! happened (u8), the info_hash, when the peer expires (u32, seconds since 1970), and its compact
+//! form. Numbers are big-endian. Of what happened, bit 0 says seeder, bit 1 IPv6, bit 2 left, bits
+//! 3 and 4 what the peer was before (0 not known, 1 leecher, 2 seeder), and bit 5 that it is
+//! followed by how often the swarm was finished (u32).
+//!
+//! A node passes over messages of a version it does not know, and over the rest of one with an item
+//! it does not know: what it misses it learns from the next sample.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use peerage_proto::InfoHash;
+use peerage_swarm::{Hearsay, Role};
+
+/// One thing that has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// What it is, or was when it left.
+    pub role: Role,
+    /// When it expires, in seconds since 1970 by the clock all nodes share. For one that has left,
+    /// when it would have.
+    pub expires_secs: u64,
+    /// What happened to it.
+    pub what: Hearsay,
+    /// How often the swarm was finished, over all nodes; `None` where that has not changed.
+    pub completed: Option<u32>,
+}
+
+const VERSION: u8 = 1;
+const HEAD_BYTES: usize = 9;
+/// A message is not made longer than this.
+const BYTES_MAX: usize = 64 << 10;
+
+const SEEDER: u8 = 1;
+const IPV6: u8 = 2;
+const LEFT: u8 = 4;
+const BEFORE_SHIFT: u32 = 3;
+const COMPLETED: u8 = 1 << 5;
+const KNOWN_BITS: u8 = 0b11_1111;
+
+/// Writes messages.
+#[derive(Debug)]
+pub struct Writer {
+    node: u64,
+    messages: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    /// For messages of `node`.
+    pub fn new(node: u64) -> Self {
+        Self { node, messages: Vec::new() }
+    }
+
+    /// Adds an item, to a further message where the last one is full.
+    pub fn write(&mut self, item: &Item) {
+        if self.messages.last().is_none_or(|message| BYTES_MAX < message.len() + 64) {
+            let mut message = vec![VERSION];
+            message.extend_from_slice(&self.node.to_be_bytes());
+            self.messages.push(message);
+        }
+        let message = self.messages.last_mut().expect("there is one now");
+        let mut bits = if item.role == Role::Seeder { SEEDER } else { 0 };
+        bits |= if item.peer.is_ipv6() { IPV6 } else { 0 };
+        bits |= match item.what {
+            Hearsay::Left => LEFT,
+            Hearsay::Here { before: None } => 0,
+            Hearsay::Here { before: Some(Role::Leecher) } => 1 << BEFORE_SHIFT,
+            Hearsay::Here { before: Some(Role::Seeder) } => 2 << BEFORE_SHIFT,
+        };
+        bits |= if item.completed.is_some() { COMPLETED } else { 0 };
+        message.push(bits);
+        message.extend_from_slice(&item.info_hash.0);
+        let expires_secs = u32::try_from(item.expires_secs).unwrap_or(u32::MAX);
+        message.extend_from_slice(&expires_secs.to_be_bytes());
+        write_peer(item.peer, message);
+        if let Some(completed) = item.completed {
+            message.extend_from_slice(&completed.to_be_bytes());
+        }
+    }
+
+    /// The messages; none where there is nothing to tell.
+    pub fn finish(self) -> Vec<Vec<u8>> {
+        self.messages
+    }
+}
+
+/// Appends a peer in compact form: 6 bytes for IPv4, 18 for IPv6.
+pub fn write_peer(peer: SocketAddr, out: &mut Vec<u8>) {
+    match peer.ip() {
+        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+    }
+    out.extend_from_slice(&peer.port().to_be_bytes());
+}
+
+/// The peer of a compact form; `None` where it is none, or its port is 0.
+pub fn read_peer(bytes: &[u8]) -> Option<SocketAddr> {
+    let (ip, port) = bytes.split_last_chunk::<2>()?;
+    let ip: IpAddr = match ip.len() {
+        4 => <[u8; 4]>::try_from(ip).ok()?.into(),
+        16 => Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?).into(),
+        _ => return None,
+    };
+    let port = u16::from_be_bytes(*port);
+    (port != 0).then(|| SocketAddr::new(ip.to_canonical(), port))
+}
+
+/// The items of a message; `None` where it is of an unknown version, no message, or from `node`
+/// itself.
+pub fn read(message: &[u8], node: u64) -> Option<impl Iterator<Item = Item>> {
+    let (head, mut rest) = message.split_first_chunk::<HEAD_BYTES>()?;
+    if head[0] != VERSION || head[1..] == node.to_be_bytes() {
+        return None;
+    }
+    Some(core::iter::from_fn(move || {
+        let (item, left) = read_item(rest)?;
+        rest = left;
+        Some(item)
+    }))
+}
+
+fn read_item(bytes: &[u8]) -> Option<(Item, &[u8])> {
+    let (&bits, bytes) = bytes.split_first()?;
+    let (info_hash, bytes) = bytes.split_first_chunk::<20>()?;
+    let (expires_secs, bytes) = bytes.split_first_chunk::<4>()?;
+    let peer_bytes = if bits & IPV6 == 0 { 6 } else { 18 };
+    let (peer, bytes) = bytes.split_at_checked(peer_bytes)?;
+    if bits & !KNOWN_BITS != 0 {
+        return None;
+    }
+    let (completed, bytes) = match bits & COMPLETED {
+        0 => (None, bytes),
+        _ => {
+            let (completed, bytes) = bytes.split_first_chunk::<4>()?;
+            (Some(u32::from_be_bytes(*completed)), bytes)
+        }
+    };
+    let before = match (bits & !COMPLETED) >> BEFORE_SHIFT {
+        0 => None,
+        1 => Some(Role::Leecher),
+        2 => Some(Role::Seeder),
+        _ => return None,
+    };
+    let item = Item {
+        info_hash: InfoHash(*info_hash),
+        peer: read_peer(peer)?,
+        role: if bits & SEEDER == 0 { Role::Leecher } else { Role::Seeder },
+        expires_secs: u32::from_be_bytes(*expires_secs).into(),
+        what: if bits & LEFT == 0 { Hearsay::Here { before } } else { Hearsay::Left },
+        completed,
+    };
+    Some((item, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn items() -> Vec<Item> {
+        let befores = [None, Some(Role::Leecher), Some(Role::Seeder)];
+        let whats = befores.map(|before| Hearsay::Here { before }).into_iter();
+        let mut items = Vec::new();
+        for (number, what) in whats.chain([Hearsay::Left]).enumerate() {
+            for peer in ["192.0.2.7:6881", "[2001:db8::7]:1"] {
+                for role in [Role::Seeder, Role::Leecher] {
+                    let peer = peer.parse().expect("an address");
+                    let info_hash = InfoHash([number as u8; 20]);
+                    let expires_secs = 1_800_000_000 + number as u64;
+                    let completed = (role == Role::Seeder).then_some(number as u32);
+                    items.push(Item { info_hash, peer, role, expires_secs, what, completed });
+                }
+            }
+        }
+        items
+    }
+
+    #[test]
+    fn items_are_read_as_they_were_written_by_any_other_node() {
+        let mut writer = Writer::new(7);
+        items().iter().for_each(|item| writer.write(item));
+        let messages = writer.finish();
+        assert_eq!(messages.len(), 1);
+        let read_by = |node| read(&messages[0], node).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(read_by(8), Some(items()));
+        assert_eq!(read_by(7), None, "its own");
+    }
+
+    #[test]
+    fn every_prefix_is_read_as_far_as_it_goes() {
+        let mut writer = Writer::new(7);
+        items().iter().for_each(|item| writer.write(item));
+        let message = writer.finish().remove(0);
+        for end in 0..message.len() {
+            let found = read(&message[..end], 8).map(Iterator::collect::<Vec<_>>);
+            match found {
+                None => assert!(end < HEAD_BYTES, "{end} bytes"),
+                Some(found) => assert_eq!(found, items()[..found.len()], "{end} bytes"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_versions_and_unknown_items_are_passed_over() {
+        let mut writer = Writer::new(7);
+        items().iter().for_each(|item| writer.write(item));
+        let mut message = writer.finish().remove(0);
+        message[HEAD_BYTES] |= 0x80;
+        assert_eq!(read(&message, 8).expect("its version is known").count(), 0);
+        message[0] = VERSION + 1;
+        assert!(read(&message, 8).is_none());
+    }
+
+    #[test]
+    fn long_news_are_cut_into_messages() {
+        let mut writer = Writer::new(7);
+        for _ in 0..1000 {
+            items().iter().for_each(|item| writer.write(item));
+        }
+        let messages = writer.finish();
+        assert!(messages.len() > 1 && messages.iter().all(|message| message.len() <= BYTES_MAX));
+        let count: usize =
+            messages.iter().map(|message| read(message, 8).expect("whole").count()).sum();
+        assert_eq!(count, 1000 * items().len());
+    }
+
+    #[test]
+    fn compact_form_of_a_mapped_address_is_made_canonical() {
+        let mapped = [&[0; 10][..], &[0xff; 2], &[192, 0, 2, 1, 0, 9]].concat();
+        assert_eq!(read_peer(&mapped).map(|peer| peer.to_string()).as_deref(), Some("192.0.2.1:9"));
+        assert_eq!(read_peer(&[1, 2, 3, 4, 0, 0]), None);
+        assert_eq!(read_peer(&[1; 7]), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! What is to be told, merged by swarm and peer.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::mem;
+use core::net::SocketAddr;
+use core::ops::Bound;
+
+use peerage_proto::InfoHash;
+use peerage_swarm::{Elsewhere, Now, Walked};
+
+use super::{COLD_MAX, Change, Changes, Kind, PEERS_PER_TRIP_MAX, SwarmChanges, Told};
+
+/// Most changes that wait, about 60 MB. Beyond it new ones are dropped and counted. What a walk
+/// finds in one part of the store may come to it once.
+const CHANGES_MAX: usize = 1 << 18;
+
+/// The changes that wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    swarms: BTreeMap<InfoHash, Pending>,
+    /// Peers in all of them.
+    changes: usize,
+    /// Swarms that announces may wait for, at most [`COLD_MAX`]; each is in `swarms`, or was taken
+    /// already.
+    urgent: Vec<InfoHash>,
+    /// Where [`Queue::take`] goes on, so that each swarm has its turn.
+    next: Option<InfoHash>,
+}
+
+#[derive(Default)]
+struct Pending {
+    peers: BTreeMap<SocketAddr, Change>,
+    completed: u32,
+    completed_floor: u32,
+    sample: bool,
+}
+
+impl Queue {
+    pub(super) fn swarms(&self) -> usize {
+        self.swarms.len()
+    }
+
+    pub(super) fn changes(&self) -> usize {
+        self.changes
+    }
+
+    pub(super) fn changes_of(&self, info_hash: &InfoHash) -> usize {
+        self.swarms.get(info_hash).map_or(0, |pending| pending.peers.len())
+    }
+
+    /// Adds a worker's change. Says how many were dropped for it.
+    pub(super) fn tell(&mut self, told: &Told) -> u64 {
+        let &Told { info_hash, peer, role, before, seen, kind, finished, first } = told;
+        let full = CHANGES_MAX <= self.changes;
+        if full && !self.swarms.contains_key(&info_hash) {
+            return 1;
+        }
+        let pending = self.swarms.entry(info_hash).or_default();
+        pending.completed += u32::from(finished);
+        pending.sample |= first;
+        if first && self.urgent.len() < COLD_MAX {
+            self.urgent.push(info_hash);
+        }
+        let mut change = Change { peer, role, seen, kind, before };
+        if let Some(older) = pending.peers.get(&peer) {
+            change.before = older.before;
+        } else if full {
+            return 1;
+        } else {
+            self.changes += 1;
+        }
+        pending.peers.insert(peer, change);
+        0
+    }
+
+    /// Adds what the walk has found. `everything` says that nothing of it may be known elsewhere.
+    pub(super) fn walked(&mut self, walked: Walked, everything: bool) {
+        let Walked { info_hash, completed, peers, overdue } = walked;
+        let pending = self.swarms.entry(info_hash).or_default();
+        pending.sample |= overdue || !peers.is_empty();
+        pending.completed_floor = completed.saturating_sub(pending.completed);
+        let kind = if everything { Kind::News } else { Kind::Seen };
+        for peer in peers {
+            let (before, role, seen) = (Some(peer.role), peer.role, peer.seen);
+            let change = pending.peers.entry(peer.peer).or_insert_with(|| {
+                self.changes += 1;
+                Change { peer: peer.peer, role, seen, kind, before }
+            });
+            if everything && change.kind == Kind::Seen {
+                change.kind = Kind::News;
+            }
+        }
+    }
+
+    /// Takes out those who have left, which is not told yet.
+    pub(super) fn retain_staying(&self, info_hash: &InfoHash, sample: &mut Vec<Elsewhere>) {
+        if let Some(pending) = self.swarms.get(info_hash) {
+            let leaves = |change: &Change| change.kind == Kind::Left;
+            sample.retain(|peer| !pending.peers.get(&peer.peer).is_some_and(leaves));
+        }
+    }
+
+    /// A sample of the swarm is wanted again.
+    pub(super) fn ask_again(&mut self, info_hash: InfoHash) {
+        self.swarms.entry(info_hash).or_default().sample = true;
+    }
+
+    /// Takes out at most `swarms_max` swarms, urgent ones first.
+    pub(super) fn take(&mut self, swarms_max: usize) -> Changes {
+        let mut taken = Changes::default();
+        let mut urgent = mem::take(&mut self.urgent);
+        while taken.swarms.len() < swarms_max
+            && let Some(info_hash) = urgent.pop()
+        {
+            self.take_one(info_hash, &mut taken);
+        }
+        self.urgent = urgent;
+        while taken.swarms.len() < swarms_max
+            && let Some(info_hash) = self.following()
+        {
+            self.take_one(info_hash, &mut taken);
+            self.next = Some(info_hash);
+        }
+        taken
+    }
+
+    /// The swarm after the last one taken, round and round.
+    fn following(&self) -> Option<InfoHash> {
+        let after = self.next.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.swarms.range((after, Bound::Unbounded)).next();
+        next.or_else(|| self.swarms.first_key_value()).map(|(info_hash, _)| *info_hash)
+    }
+
+    fn take_one(&mut self, info_hash: InfoHash, taken: &mut Changes) {
+        let Some(mut pending) = self.swarms.remove(&info_hash) else { return };
+        let mut rest = BTreeMap::new();
+        if let Some(&first) = pending.peers.keys().nth(PEERS_PER_TRIP_MAX) {
+            rest = pending.peers.split_off(&first);
+        }
+        self.changes -= pending.peers.len();
+        let Pending { peers, completed, completed_floor, sample } = pending;
+        let peers = peers.into_values().collect();
+        taken.swarms.push(SwarmChanges { info_hash, peers, completed, completed_floor, sample });
+        if !rest.is_empty() {
+            self.swarms.insert(info_hash, Pending { peers: rest, ..Pending::default() });
+        }
+    }
+
+    /// Puts back what was taken, beneath what has come since. Says how many changes were dropped.
+    pub(super) fn put_back(&mut self, changes: Changes) -> u64 {
+        let mut dropped = 0;
+        for swarm in changes.swarms {
+            if CHANGES_MAX <= self.changes {
+                dropped += swarm.peers.len() as u64;
+                continue;
+            }
+            let pending = self.swarms.entry(swarm.info_hash).or_default();
+            pending.completed += swarm.completed;
+            pending.completed_floor = pending.completed_floor.max(swarm.completed_floor);
+            pending.sample |= swarm.sample;
+            for change in swarm.peers {
+                pending
+                    .peers
+                    .entry(change.peer)
+                    .and_modify(|newer| {
+                        newer.before = change.before;
+                        // Whether the older change arrived is not known: this one has to be sure.
+                        if newer.kind == Kind::Seen && change.kind != Kind::Seen {
+                            newer.kind = Kind::News;
+                        }
+                    })
+                    .or_insert_with(|| {
+                        self.changes += 1;
+                        change
+                    });
+            }
+        }
+        dropped
+    }
+
+    /// A peer has left elsewhere at `left`: what waits to be told of it from before is not true.
+    pub(super) fn forget(&mut self, info_hash: &InfoHash, peer: SocketAddr, left: Now) {
+        let Some(pending) = self.swarms.get_mut(info_hash) else { return };
+        if pending.peers.get(&peer).is_some_and(|change| change.seen < left) {
+            pending.peers.remove(&peer);
+            self.changes -= 1;
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Nodes that share swarms, with an invented clock, an invented Redis and an invented network:
+//! from a seed, trips and messages are delayed, reordered and lost, Redis forgets everything, nodes
+//! start anew. Once that has ended every node's view becomes the truth.
+//!
+//! `PEERAGE_SEED=n` runs one seed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerage_proto::{Event as ClientEvent, InfoHash, PeerId};
+use peerage_swarm::{Counts, Role};
+use peerage_tracker::share::{Answer, Changes, Kind, Options, Sampled, Share, SwarmChanges};
+use peerage_tracker::{
+    Announce, Families, IntervalLimits, Limits, Now, PeerIds, Rng, Rules, Tracker, Worker,
+};
+
+const START_MILLIS: u64 = 1_800_000_000_000;
+const INTERVAL_SECS: u32 = 30;
+const REFRESH: Duration = Duration::from_secs(10);
+const EXPIRY: Duration = Duration::from_secs(50);
+const FLUSH_MILLIS: u64 = 500;
+const TRIP_MILLIS_MAX: u64 = 1000;
+/// Faults happen for so long, and then no more.
+const CHAOS_MILLIS: u64 = 120_000;
+/// All that was told in that time has expired, and been asked for again.
+const CALM_MILLIS: u64 = 130_000;
+const NODES: usize = 3;
+const SWARMS: u32 = 8;
+const CLIENTS: u32 = 40;
+const SEEDS: u64 = 1000;
+
+/// What a script does in Redis.
+#[derive(Default)]
+struct Redis {
+    swarms: BTreeMap<InfoHash, RedisSwarm>,
+}
+
+#[derive(Default)]
+struct RedisSwarm {
+    seeders: BTreeMap<SocketAddr, u64>,
+    leechers: BTreeMap<SocketAddr, u64>,
+    completed: u32,
+}
+
+impl Redis {
+    fn update(&mut self, now_secs: u64, told: &SwarmChanges, share: &Share) -> Answer {
+        let swarm = self.swarms.entry(told.info_hash).or_default();
+        swarm.seeders.retain(|_, expires| *expires > now_secs);
+        swarm.leechers.retain(|_, expires| *expires > now_secs);
+        for change in &told.peers {
+            let expires = share.expires_secs(change.seen);
+            let (own, other) = match change.role {
+                Role::Seeder => (&mut swarm.seeders, &mut swarm.leechers),
+                Role::Leecher => (&mut swarm.leechers, &mut swarm.seeders),
+            };
+            let peer = change.peer;
+            match change.kind {
+                Kind::Left => {
+                    own.retain(|other, at| *other != peer || *at > expires);
+                    other.retain(|other, at| *other != peer || *at > expires);
+                }
+                Kind::News if other.get(&peer).is_some_and(|at| *at > expires) => {}
+                Kind::News | Kind::Seen => {
+                    if change.kind == Kind::News {
+                        other.remove(&peer);
+                    }
+                    let at = own.entry(peer).or_default();
+                    *at = expires.max(*at);
+                }
+            }
+        }
+        swarm.completed = swarm.completed.max(told.completed_floor) + told.completed;
+        let sample = || {
+            let of = |role| {
+                move |(peer, at): (&SocketAddr, &u64)| Sampled {
+                    peer: *peer,
+                    role,
+                    expires_secs: *at,
+                }
+            };
+            let seeders = swarm.seeders.iter().map(of(Role::Seeder));
+            seeders.chain(swarm.leechers.iter().map(of(Role::Leecher))).collect()
+        };
+        Answer {
+            seeders: swarm.seeders.len() as u32,
+            leechers: swarm.leechers.len() as u32,
+            completed: swarm.completed,
+            sample: told.sample.then(sample),
+        }
+    }
+}
+
+struct Node {
+    tracker: Arc<Tracker>,
+    worker: Worker,
+    share: Arc<Share>,
+    /// Raised with each start: what was on its way to an earlier one is lost.
+    run: u64,
+    /// The trip that is on its way, by number.
+    trip: Option<(u64, Changes)>,
+    /// How far its clock is behind that of Redis.
+    behind_millis: u64,
+}
+
+enum Event {
+    Flush(usize),
+    /// A trip arrives at Redis.
+    Execute {
+        node: usize,
+        run: u64,
+        trip: u64,
+        changes: Changes,
+    },
+    /// A trip comes back.
+    Return {
+        node: usize,
+        run: u64,
+        trip: u64,
+        answers: Vec<Option<Answer>>,
+    },
+    /// A trip has taken too long.
+    TimeOut {
+        node: usize,
+        run: u64,
+        trip: u64,
+    },
+    Message {
+        node: usize,
+        run: u64,
+        bytes: Vec<u8>,
+    },
+    Client(u32),
+    Expire(usize),
+    Fault,
+}
+
+/// What is true of a client's peer.
+#[derive(Clone, Copy)]
+struct Client {
+    swarm: u32,
+    left: u64,
+    alive: bool,
+    last_millis: u64,
+}
+
+struct World {
+    rng: Rng,
+    now_millis: u64,
+    sequence: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    redis: Redis,
+    redis_is_away: bool,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    trips: u64,
+    faults: bool,
+}
+
+fn hash(swarm: u32) -> InfoHash {
+    InfoHash([swarm as u8 + 1; 20])
+}
+
+fn address(client: u32) -> SocketAddr {
+    let ip = if client.is_multiple_of(4) {
+        IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(client)))
+    } else {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + client))
+    };
+    SocketAddr::new(ip, 1000 + client as u16)
+}
+
+fn node(rng: &mut Rng, run: u64) -> Node {
+    let interval = IntervalLimits { start_secs: 30, min_secs: 30, max_secs: 30, load_max: 1.0 };
+    let rules = Rules { interval, jitter_secs: 0, ..Rules::default() };
+    let limits = Limits { peer_timeout: EXPIRY, peers_per_address_max: 0, ..Limits::default() };
+    let options = Options { node: rng.next_u64(), refresh: REFRESH, expiry: EXPIRY, sample: 200 };
+    let share = Arc::new(Share::new(options));
+    let behind_millis = u64::from(rng.below(100_000));
+    share.set_clock(behind_millis as i64);
+    let mut tracker = Tracker::new([run as u8; 16], limits, PeerIds::Dropped, rules);
+    tracker.share_by(Arc::clone(&share));
+    let worker = tracker.worker(rng.next_u64());
+    Node { tracker: Arc::new(tracker), worker, share, run, trip: None, behind_millis }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let nodes = (0..NODES).map(|_| node(&mut rng, 0)).collect();
+        let clients = (0..CLIENTS)
+            .map(|_| Client { swarm: rng.below(SWARMS), left: 1, alive: true, last_millis: 0 })
+            .collect();
+        let mut world = Self {
+            rng,
+            now_millis: START_MILLIS,
+            sequence: 0,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            redis: Redis::default(),
+            redis_is_away: false,
+            nodes,
+            clients,
+            trips: 0,
+            faults: !seed.is_multiple_of(10),
+        };
+        for node in 0..NODES {
+            world.after(node as u64 * 100, Event::Flush(node));
+            world.after(2000, Event::Expire(node));
+        }
+        for client in 0..CLIENTS {
+            let delay = u64::from(world.rng.below(INTERVAL_SECS * 1000));
+            world.after(delay, Event::Client(client));
+        }
+        world.after(5000, Event::Fault);
+        world
+    }
+
+    fn after(&mut self, millis: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.push(Reverse((self.now_millis + millis, self.sequence)));
+        self.events.insert(self.sequence, event);
+    }
+
+    fn run_until(&mut self, end_millis: u64) {
+        while let Some(&Reverse((at, number))) = self.queue.peek()
+            && at <= end_millis
+        {
+            self.queue.pop();
+            self.now_millis = at;
+            let event = self.events.remove(&number).expect("each event is there once");
+            self.happen(event);
+        }
+        self.now_millis = end_millis;
+    }
+
+    fn is_chaotic(&self) -> bool {
+        self.faults && self.now_millis < START_MILLIS + CHAOS_MILLIS
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.is_chaotic() && self.rng.below(100) < percent
+    }
+
+    /// Mostly a few milliseconds; in the chaos sometimes longer than is waited for.
+    fn delay(&mut self) -> u64 {
+        let most = if self.chance(10) { 3000 } else { 20 };
+        1 + u64::from(self.rng.below(most))
+    }
+
+    /// By the node's own clock.
+    fn now_of(&self, node: usize) -> Now {
+        Now::from_millis(self.now_millis - self.nodes[node].behind_millis)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Flush(node) => self.flush(node),
+            Event::Execute { node, run, trip, changes } => {
+                if self.redis_is_away {
+                    return;
+                }
+                let secs = self.now_millis / 1000;
+                let share = Arc::clone(&self.nodes[node].share);
+                let redis = &mut self.redis;
+                let update = |told| Some(redis.update(secs, told, &share));
+                let answers = changes.swarms.iter().map(update).collect();
+                let delay = self.delay();
+                if !self.chance(5) {
+                    self.after(delay, Event::Return { node, run, trip, answers });
+                }
+            }
+            Event::Return { node, run, trip, answers } => self.end_trip(node, run, trip, &answers),
+            Event::TimeOut { node, run, trip } => {
+                self.end_trip(node, run, trip, &[]);
+            }
+            Event::Message { node, run, bytes } => {
+                let now = self.now_of(node);
+                let node = &self.nodes[node];
+                if node.run == run {
+                    node.share.hear(now, node.tracker.swarms(), &bytes);
+                }
+            }
+            Event::Client(client) => self.client(client),
+            Event::Expire(node) => {
+                self.nodes[node].tracker.swarms().expire(self.now_of(node), 1, || {});
+                self.after(10_000, Event::Expire(node));
+            }
+            Event::Fault => self.fault(),
+        }
+    }
+
+    fn flush(&mut self, number: usize) {
+        self.after(FLUSH_MILLIS, Event::Flush(number));
+        let now = self.now_of(number);
+        let node = &mut self.nodes[number];
+        node.share.collect();
+        if node.trip.is_some() {
+            return;
+        }
+        let changes = node.share.outgoing(now, node.tracker.swarms(), 100);
+        if changes.swarms.is_empty() {
+            return;
+        }
+        self.trips += 1;
+        let (run, trip) = (node.run, self.trips);
+        node.trip = Some((trip, changes.clone()));
+        self.after(TRIP_MILLIS_MAX, Event::TimeOut { node: number, run, trip });
+        let delay = self.delay();
+        if !self.chance(5) {
+            self.after(delay, Event::Execute { node: number, run, trip, changes });
+        }
+    }
+
+    fn end_trip(&mut self, number: usize, run: u64, trip: u64, answers: &[Option<Answer>]) {
+        let now = self.now_of(number);
+        let node = &mut self.nodes[number];
+        if node.run != run || node.trip.as_ref().is_none_or(|(number, _)| *number != trip) {
+            return;
+        }
+        let (_, changes) = node.trip.take().expect("it was looked at");
+        let messages = node.share.apply(now, node.tracker.swarms(), changes, answers);
+        if answers.is_empty() {
+            node.share.start_over();
+        }
+        for bytes in messages {
+            for other in 0..NODES {
+                let run = self.nodes[other].run;
+                let (lost, delay) = (self.chance(10), self.delay());
+                if !lost {
+                    self.after(delay, Event::Message { node: other, run, bytes: bytes.clone() });
+                }
+            }
+        }
+    }
+
+    fn client(&mut self, number: u32) {
+        let mut client = self.clients[number as usize];
+        self.after(u64::from(INTERVAL_SECS) * 1000, Event::Client(number));
+        let joins = !client.alive && self.chance(40);
+        if !client.alive && !joins {
+            return;
+        }
+        if joins {
+            let swarm = self.rng.below(SWARMS);
+            client = Client { swarm, left: u64::from(self.rng.below(2)), alive: true, ..client };
+        }
+        // One that is switched off says nothing, and is gone once it has expired.
+        if self.chance(5) {
+            self.clients[number as usize].alive = false;
+            return;
+        }
+        let mut event = ClientEvent::None;
+        match () {
+            () if self.chance(10) => {
+                event = ClientEvent::Stopped;
+                client.alive = false;
+            }
+            () if client.left > 0 && self.chance(15) => {
+                event = ClientEvent::Completed;
+                client.left = 0;
+            }
+            () => {}
+        }
+        // Mostly it stays with its node; in the chaos any may be asked.
+        let mut node = number as usize % NODES;
+        if self.chance(20) {
+            node = self.rng.below(NODES as u32) as usize;
+        }
+        client.last_millis = self.now_millis;
+        self.clients[number as usize] = client;
+        self.announce(node, address(number), client, event);
+    }
+
+    fn announce(&mut self, node: usize, address: SocketAddr, client: Client, event: ClientEvent) {
+        let now = self.now_of(node);
+        let announce = Announce {
+            info_hash: hash(client.swarm),
+            peer_id: PeerId([0; 20]),
+            address: address.ip(),
+            port: address.port(),
+            left: Some(client.left),
+            event,
+            numwant: Some(100),
+            families: Families::Both,
+        };
+        let Node { tracker, worker, .. } = &mut self.nodes[node];
+        tracker.announce(now, worker, &announce).expect("it is allowed");
+    }
+
+    fn fault(&mut self) {
+        self.after(5000, Event::Fault);
+        if !self.faults {
+            return;
+        }
+        self.redis_is_away = self.chance(20);
+        if self.chance(15) {
+            self.redis = Redis::default();
+        }
+        if self.chance(20) {
+            let number = self.rng.below(NODES as u32) as usize;
+            let run = self.nodes[number].run + 1;
+            self.nodes[number] = node(&mut self.rng, run);
+        }
+    }
+
+    /// Who is in a swarm.
+    fn truth(&self, swarm: u32) -> (Counts, BTreeSet<SocketAddr>) {
+        let (mut counts, mut peers) = (Counts::default(), BTreeSet::new());
+        for (number, client) in self.clients.iter().enumerate() {
+            if client.alive && client.swarm == swarm {
+                counts.seeders += u32::from(client.left == 0);
+                counts.leechers += u32::from(client.left != 0);
+                peers.insert(address(number as u32));
+            }
+        }
+        (counts, peers)
+    }
+
+    /// What one that is no peer is told by a node.
+    fn view(&mut self, node: usize, swarm: u32) -> (Counts, BTreeSet<SocketAddr>) {
+        let asker = Client { swarm, left: 1, alive: true, last_millis: 0 };
+        let nowhere = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 0);
+        self.announce(node, nowhere, asker, ClientEvent::None);
+        let Node { tracker, worker, .. } = &self.nodes[node];
+        let mut bytes: Vec<Vec<u8>> = worker.peers.v4.iter().map(|peer| peer.to_vec()).collect();
+        bytes.extend(worker.peers.v6.iter().map(|peer| peer.to_vec()));
+        let read = |bytes: &Vec<u8>| peerage_tracker::share::message::read_peer(bytes);
+        let counts = tracker.scrape(worker, &hash(swarm));
+        (counts, bytes.iter().filter_map(read).collect())
+    }
+
+    fn check(&mut self, seed: u64) {
+        for swarm in 0..SWARMS {
+            let (counts, peers) = self.truth(swarm);
+            let mut completed = BTreeSet::new();
+            for node in 0..NODES {
+                // A node asks about the swarms of its own clients, and knows of no others.
+                let mut own = 0..CLIENTS;
+                if !own.any(|at| at as usize % NODES == node && peers.contains(&address(at))) {
+                    continue;
+                }
+                let (seen_counts, seen_peers) = self.view(node, swarm);
+                completed.insert(seen_counts.completed);
+                let seen = Counts { completed: 0, ..seen_counts };
+                assert_eq!(seen, counts, "seed {seed}, node {node}, swarm {swarm}: counts");
+                assert_eq!(seen_peers, peers, "seed {seed}, node {node}, swarm {swarm}: peers");
+            }
+            assert!(completed.len() <= 1, "seed {seed}, swarm {swarm}: completed {completed:?}");
+        }
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("PEERAGE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("PEERAGE_SEED is a number")],
+        Err(_) => (0..SEEDS).collect(),
+    }
+}
+
+/// In parts, each of which is a test of its own: they run side by side.
+#[track_caller]
+fn check_part(part: u64) {
+    for seed in seeds().into_iter().filter(|seed| seed % 4 == part) {
+        let mut world = World::new(seed);
+        world.run_until(START_MILLIS + CHAOS_MILLIS + CALM_MILLIS);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn every_node_comes_to_see_the_truth_whatever_happened_before_0() {
+    check_part(0);
+}
+
+#[test]
+fn every_node_comes_to_see_the_truth_whatever_happened_before_1() {
+    check_part(1);
+}
+
+#[test]
+fn every_node_comes_to_see_the_truth_whatever_happened_before_2() {
+    check_part(2);
+}
+
+#[test]
+fn every_node_comes_to_see_the_truth_whatever_happened_before_3() {
+    check_part(3);
+}
+
+#[test]
+fn without_faults_the_truth_is_seen_within_two_seconds() {
+    for seed in 0..50 {
+        let mut world = World::new(seed * 10);
+        // Everyone has announced once.
+        world.run_until(START_MILLIS + u64::from(INTERVAL_SECS) * 1000 + 2000);
+        world.check(seed);
+        for client in 0..CLIENTS {
+            let mut state = world.clients[client as usize];
+            let stops = world.rng.below(2) == 0;
+            let event = if stops { ClientEvent::Stopped } else { ClientEvent::Completed };
+            (state.alive, state.left) = (!stops, 0);
+            world.clients[client as usize] = state;
+            world.announce(client as usize % NODES, address(client), state, event);
+            if client % 8 == 0 {
+                world.run_until(world.now_millis + 2000);
+                world.check(seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_is_told_again_within_ten_seconds_after_redis_has_forgotten_everything() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + u64::from(INTERVAL_SECS) * 1000 + 2000);
+        world.redis_is_away = true;
+        world.run_until(world.now_millis + 2000);
+        world.redis = Redis::default();
+        world.redis_is_away = false;
+        // Whoever carries sees that the connection has broken.
+        world.nodes.iter().for_each(|node| node.share.start_over());
+        world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn simulated_faults_happen() {
+    let mut world = World::new(1);
+    world.run_until(START_MILLIS + CHAOS_MILLIS);
+    assert!(world.nodes.iter().any(|node| node.run > 0), "no node has started anew");
+    assert!(world.clients.iter().any(|client| !client.alive), "nobody has left");
+    assert!(world.trips > 100);
+}
