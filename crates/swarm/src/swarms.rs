@@ -110,11 +110,6 @@ impl Swarms {
         }
     }
 
-    /// The bounds it was made with.
-    pub fn limits(&self) -> &Limits {
-        &self.shared.limits
-    }
-
     /// Where a swarm is looked for.
     pub fn key(&self, info_hash: &InfoHash) -> SwarmKey {
         SwarmKey(self.shared.hash(info_hash))
@@ -194,7 +189,7 @@ impl Swarms {
         let shard = lock(&self.place(hash).shard);
         let place = shard.index.find(info_hash, hash)?;
         let (peers_v4, peers_v6) = shard.families(place);
-        Some(View { counts: shard.counts(place), peers_v4, peers_v6 })
+        Some(View { counts: shard.shown(place), peers_v4, peers_v6 })
     }
 
     /// Drops one swarm. Holds the lock of its shard while it goes once through the shard's index,

@@ -36,6 +36,7 @@ const PAGE_ENTRIES: usize = 100;
 #[expect(dead_code, reason = "it is for the document alone")]
 pub(crate) struct ListName {
     /// `allow` or `deny`.
+    #[param(inline)]
     list: ListWord,
 }
 
@@ -115,7 +116,10 @@ fn hash(hex: &str, field: &str) -> Result<InfoHash, Refused> {
     tag = "lists",
     security(("token" = ["read"])),
     params(ListName, Page),
-    responses((status = 200, description = "A part of it", body = ListPage), Refusals, Unprocessable),
+    responses(
+        (status = 200, description = "A part of it", body = ListPage),
+        Refusals, Unprocessable,
+    ),
 )]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,

@@ -52,7 +52,10 @@ fn unknown() -> Refused {
     tag = "swarms",
     security(("token" = ["read"])),
     params(HashInPath),
-    responses((status = 200, description = "The swarm", body = SwarmReply), Refusals, Unprocessable),
+    responses(
+        (status = 200, description = "The swarm", body = SwarmReply),
+        Refusals, Unprocessable,
+    ),
 )]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,

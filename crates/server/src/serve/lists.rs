@@ -1,5 +1,6 @@
 //! The lists in force: read again, and changed while the tracker runs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use peerage_proto::InfoHash;
@@ -24,9 +25,10 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// What the operator wrote, and what is kept.
-    pub(super) fn new(written: Written, kept: Option<Kept>) -> Self {
-        Self { written, kept, retired: Vec::new() }
+    /// What the operator wrote, and what is kept in `data_dir`.
+    pub(super) fn open(written: Written, data_dir: Option<&Path>) -> Result<Self, lists::Error> {
+        let kept = data_dir.map(Kept::open).transpose()?;
+        Ok(Self { written, kept, retired: Vec::new() })
     }
 
     /// The lists as `settings` want them.

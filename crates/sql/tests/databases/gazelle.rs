@@ -153,7 +153,6 @@ fn first_batch() -> Batch {
     let mut hidden = peer(key(4, 1, ODD_PEER_ID));
     hidden.address = None;
     Batch {
-        expired_tokens: Vec::new(),
         members: vec![member(2, 5, 0), member(1, 100, 200)],
         torrents: vec![torrent(2, 0, 0, 3), torrent(1, 1, 2, -1000)],
         peers: vec![peer(key(1, 1, ODD_PEER_ID)), long, hidden],

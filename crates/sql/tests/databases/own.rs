@@ -173,7 +173,6 @@ fn every_table_is_written_and_read_back() {
         row.remaining = 0;
         row.user_agent.clear();
         let second = Batch {
-            expired_tokens: Vec::new(),
             members: vec![member(m, 1, 2)],
             torrents: vec![torrent(t, 0, 1, -50)],
             peers: vec![row.clone()],
