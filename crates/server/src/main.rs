@@ -26,6 +26,7 @@ mod locations;
 mod log;
 mod maintenance;
 mod metrics;
+mod private;
 mod privileges;
 mod secrets;
 mod serve;

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use peerage_tracker::private::Private;
 use peerage_tracker::{Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -26,6 +27,7 @@ use crate::http::Answering;
 use crate::lists::{self, Lists};
 use crate::load::Probe;
 use crate::maintenance::{self, PurgeAgain};
+use crate::private::{self, Beside};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::signals::{self, Signal};
@@ -72,6 +74,7 @@ struct Running {
     snapshot: Option<Snapshot>,
     purge_again: PurgeAgain,
     api: Arc<Api>,
+    private: Option<Beside>,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
@@ -146,7 +149,12 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         &settings.pages,
     ));
     source.set_lists(&lists);
-    let threads = Threads::new();
+    let mut threads = Threads::new();
+    let private = settings
+        .private
+        .as_ref()
+        .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
+    let private = private.transpose().map_err(Failure::Start)?;
     let api = Api::open(kept_in.as_deref(), clock, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), PurgeAgain::default());
@@ -161,6 +169,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         snapshot,
         purge_again,
         api,
+        private,
     };
     running.run(threads, bound, &connections, clock)
 }
@@ -172,7 +181,10 @@ fn tracker(
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
     let rules = settings.rules(Arc::new(access));
-    Ok(Arc::new(Tracker::new(key, settings.limits, settings.peer_ids, rules)))
+    let tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
+    let Some(private) = &settings.private else { return Ok(Arc::new(tracker)) };
+    let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
+    Ok(Arc::new(tracker.with_members(Private::new(key, private.terms.clone()))))
 }
 
 fn limit(settings: &Settings) -> Result<(), Failure> {
@@ -216,7 +228,7 @@ impl Running {
         });
         info!("stopping");
         stop.request();
-        match threads.wait(STOP_TIME_MAX) {
+        match self.wait(&mut threads) {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
@@ -224,6 +236,16 @@ impl Running {
             snapshot.save(self.tracker.swarms(), clock.now());
         }
         outcome
+    }
+
+    /// Waits for all threads to end, and returns how many have not. The one that writes what was
+    /// announced comes after those that are told it.
+    fn wait(&mut self, threads: &mut Threads) -> usize {
+        let Some(private) = self.private.take() else { return threads.wait(STOP_TIME_MAX) };
+        drop(private.site);
+        threads.wait_for_all_but(1, STOP_TIME_MAX);
+        private.jobs.stop();
+        threads.wait(private.stop_time_max)
     }
 
     fn spawn(
@@ -253,7 +275,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
-                    site: None,
+                    site: self.private.as_ref().and_then(|private| private.site.clone()),
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
@@ -341,6 +363,9 @@ impl Running {
 
     /// Reads the lists again. If anything is wrong, the old ones stay in force.
     fn reload_lists(&mut self) {
+        if let Some(private) = &self.private {
+            private.jobs.reload();
+        }
         match lists::read(&self.settings.lists, &self.paths) {
             Ok(lists) => self.use_lists(lists),
             Err(error) => {
