@@ -64,6 +64,11 @@ impl Php {
                  Connection: Close\r\n\r\n"
             ),
         };
+        self.send(&request)
+    }
+
+    /// All that comes back for a request, up to the end of the connection.
+    pub(crate) fn send(&self, request: &str) -> String {
         let mut stream = TcpStream::connect_timeout(&self.tracker, LIMIT).expect("it listens");
         stream.set_read_timeout(Some(LIMIT)).expect("it is a time");
         stream.write_all(request.as_bytes()).expect("it reads");
