@@ -4,12 +4,12 @@
 //! panic ends the process before the operator does.
 
 mod asked;
+mod lists;
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -24,12 +24,13 @@ use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::{self, Lists};
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::private::{self, Beside};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
+use crate::shared::Carrier;
 use crate::signals::{self, Signal};
 use crate::snapshot::Snapshot;
 use crate::sockets::{self, Bound};
@@ -39,6 +40,7 @@ use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
 use crate::{log, secrets};
+use lists::Lists;
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -53,7 +55,7 @@ pub(crate) enum Failure {
     /// The configuration is wrong.
     Config(Vec<ConfigError>),
     /// A list is wrong.
-    List(lists::Error),
+    List(crate::lists::Error),
     /// The environment does not let us: one line.
     Start(String),
     /// A thread ended before it was asked to.
@@ -69,12 +71,16 @@ struct Running {
     latest: Config,
     settings: Settings,
     paths: Paths,
+    lists: Lists,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
-    purge_again: PurgeAgain,
+    purge_again: Arc<PurgeAgain>,
+    locations: locations::Reader,
     api: Arc<Api>,
     private: Option<Beside>,
+    /// Until it is started; `None` where the node is alone.
+    carrier: Option<Carrier>,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
@@ -95,7 +101,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
 }
 
@@ -103,7 +109,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
     config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
@@ -112,8 +118,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let user = user.map_err(|error| start(&error))?;
     let data_dir = settings.process.data_dir.as_deref();
     let key = secrets::connection_key(settings.connections.key, data_dir);
-    let connections =
-        Connections::new(key.map_err(|error| start(&error))?, settings.connections.lifetime);
+    let key = key.map_err(|error| start(&error))?;
+    let connections = Connections::new(key, settings.connections.lifetime);
     let probe = Probe::open();
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
@@ -123,14 +129,17 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         *file = paths.resolve(file);
     }
     let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
-    kept.into_iter().flatten().for_each(|file| warn_if_lost(&paths, file));
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(&paths, file));
     let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
     sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let tracker = tracker(&settings, lists.access.clone())?;
+    let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
+    let access = lists.access(&settings);
+    let tracker = tracker(&settings, Arc::clone(&access))?;
     let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
     let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
     if let Some(snapshot) = &snapshot {
@@ -148,28 +157,38 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         },
         &settings.pages,
     ));
-    source.set_lists(&lists);
+    source.set_lists(&access);
+    let carrier = settings.shared.as_ref().map(|shared| {
+        // What the operator has set is not for others to change.
+        let proposed = settings.connections.key.is_none().then_some(key);
+        let (carrier, view) = Carrier::new(shared, &tracker, &connections, proposed, clock);
+        source.shared.get_or_init(|| view);
+        carrier
+    });
     let mut threads = Threads::new();
     let private = settings
         .private
         .as_ref()
         .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
     let private = private.transpose().map_err(Failure::Start)?;
-    let api = Api::open(kept_in.as_deref(), clock, threads.sender());
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
-    let (latest, purge_again) = (config.clone(), PurgeAgain::default());
+    let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
         sources,
         started: config,
         latest,
         settings,
         paths,
+        lists,
         tracker,
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
         api,
         private,
+        carrier,
     };
     running.run(threads, bound, &connections, clock)
 }
@@ -177,14 +196,19 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
 /// An empty tracker with the rules of the settings.
 fn tracker(
     settings: &Settings,
-    access: peerage_tracker::AccessList,
+    access: Arc<peerage_tracker::AccessList>,
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-    let rules = settings.rules(Arc::new(access));
-    let tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
-    let Some(private) = &settings.private else { return Ok(Arc::new(tracker)) };
-    let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-    Ok(Arc::new(tracker.with_members(Private::new(key, private.terms.clone()))))
+    let rules = settings.rules(access);
+    let mut tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
+    if let Some(shared) = &settings.shared {
+        shared.share(&mut tracker).map_err(|error| start_failure("name the node", &error))?;
+    }
+    if let Some(private) = &settings.private {
+        let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
+        tracker = tracker.with_members(Private::new(key, private.terms.clone()));
+    }
+    Ok(Arc::new(tracker))
 }
 
 fn limit(settings: &Settings) -> Result<(), Failure> {
@@ -219,6 +243,11 @@ impl Running {
         signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
         self.show_settings();
+        if let Some(carrier) = self.carrier.take() {
+            let stop = stop.clone();
+            let run = move || carrier.run(&stop);
+            threads.spawn_io("shared".into(), run).map_err(failed)?;
+        }
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
         let outcome = spawned.map_err(failed).and_then(|()| {
             log_start(&self.settings);
@@ -292,6 +321,8 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
         let mut collector = Collector::new(source, secrets::random_seed()?);
         threads.spawn("collector".into(), move || collector.run(&stopped))?;
@@ -316,7 +347,10 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
                 Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
@@ -330,7 +364,7 @@ impl Running {
     fn reload(&mut self) {
         self.api.refresh_tokens();
         let read = configuration(&self.sources).and_then(|(config, settings)| {
-            let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
+            let lists = crate::lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
             Ok((config, settings, lists))
         });
         let (config, settings, lists) = match read {
@@ -356,35 +390,19 @@ impl Running {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.use_lists(lists);
+        self.take_lists(lists);
+        self.read_locations();
         self.show_settings();
         info!("configuration reloaded");
     }
 
-    /// Reads the lists again. If anything is wrong, the old ones stay in force.
-    fn reload_lists(&mut self) {
-        if let Some(private) = &self.private {
-            private.jobs.reload();
-        }
-        match lists::read(&self.settings.lists, &self.paths) {
-            Ok(lists) => self.use_lists(lists),
-            Err(error) => {
-                error!("{error}");
-                error!("a list is wrong, the old ones stay in force");
-            }
-        }
-    }
-
-    /// Takes lists, and the rules of the settings, into force.
-    fn use_lists(&self, lists: Lists) {
-        self.source.set_lists(&lists);
-        info!("lists: {lists}");
-        self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
-        let purged = self.tracker.purge();
-        if purged.swarms > 0 {
-            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
-        }
-        self.purge_again.store(true, Ordering::Relaxed);
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 }
 

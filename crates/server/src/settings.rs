@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, private, udp};
+use crate::{http, private, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
+    /// Whether there is an allow list in force; `None` where there is one if it has an entry.
+    pub(crate) only_allowed: Option<bool>,
     /// For the UDP workers.
     pub(crate) udp: udp::Settings,
     /// Of connection ids.
@@ -39,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
+    /// With whom swarms are shared; `None` for nobody.
+    pub(crate) shared: Option<shared::Settings>,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -76,6 +82,15 @@ pub(crate) struct Connections {
     pub(crate) lifetime: Duration,
     /// The operator's secret.
     pub(crate) key: Option<[u8; 16]>,
+}
+
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// For the pages.
@@ -145,6 +160,7 @@ impl Settings {
         let waits = Arc::new(http::Waits::new(&http));
         Ok(Self {
             listen: listen(config, cpus)?,
+            shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
             limits,
             rules,
             peer_ids: if values.swarm.peer_ids { PeerIds::Kept } else { PeerIds::Dropped },
@@ -154,6 +170,7 @@ impl Settings {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),
             },
+            only_allowed: values.access.only_allowed.given(),
             udp: udp_settings(config),
             connections: Connections {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
@@ -162,6 +179,10 @@ impl Settings {
             http,
             answers: Arc::new(answers(config)?),
             pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
@@ -173,8 +194,10 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
+        self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.

@@ -13,22 +13,23 @@ mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker};
+use peerage_tracker::{
+    AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker,
+};
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
-use crate::lists::Lists;
 use crate::load::Probe;
 use crate::settings::Pages;
-use crate::{locations, web};
+use crate::{locations, shared, web};
 pub(crate) use clients::ClientStats;
 use clients::Clients;
 use largest::Largest;
@@ -65,6 +66,8 @@ pub(crate) struct Source {
     /// Only where the operator allows it.
     largest: Option<Mutex<Largest>>,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
+    /// Empty where the node is alone.
+    pub(crate) shared: OnceLock<Arc<shared::View>>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
@@ -90,6 +93,8 @@ pub(crate) struct Stats {
     pub(crate) peers: PeerStats,
     /// How often the swarms held were completed.
     pub(crate) completed: u64,
+    /// What nodes tell each other; null where this one is alone. Its peers are among all.
+    pub(crate) shared: Option<shared::Stats>,
     /// What was dropped because it was not heard from.
     pub(crate) expired: ExpiredStats,
     /// Requests that could be read, those refused included.
@@ -106,6 +111,8 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Of the location files in force; null without any.
+    pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
@@ -254,6 +261,7 @@ impl Source {
             clients: Mutex::new(Clients::new()),
             largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
+            shared: OnceLock::new(),
         }
     }
 
@@ -271,8 +279,9 @@ impl Source {
     }
 
     /// Takes note of lists that have come into force.
-    pub(crate) fn set_lists(&self, lists: &Lists) {
-        *lock(&self.lists) = ListSizes { allowed: lists.allowed, denied: lists.denied };
+    pub(crate) fn set_lists(&self, access: &AccessList) {
+        let allowed = access.allowed().map(|list| list.len() as u64);
+        *lock(&self.lists) = ListSizes { allowed, denied: access.denied().len() as u64 };
     }
 
     /// Takes note of how things stand, for rates and history. By one thread, once a second.
@@ -294,6 +303,11 @@ impl Source {
         if let Some(largest) = &self.largest {
             lock(largest).go_on(self.tracker.swarms(), totals.swarms);
         }
+    }
+
+    /// Whether the largest swarms are told.
+    pub(crate) fn tells_largest(&self) -> bool {
+        self.largest.is_some()
     }
 
     /// Takes note of the clients of some announces.
@@ -322,6 +336,11 @@ impl Source {
         }
     }
 
+    /// Whether the node knows what other nodes know; why not.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        self.shared.get().map_or(Ok(()), |shared| shared.ready(self.clock))
+    }
+
     fn read(&self, now: Now) -> Stats {
         let totals = self.tracker.swarms().totals();
         let tally = self.tracker.tally();
@@ -348,6 +367,7 @@ impl Source {
                 leechers,
             },
             completed: totals.completed,
+            shared: self.shared.get().map(|shared| shared.stats(&self.tracker, self.clock)),
             expired: ExpiredStats {
                 peers: self.expired_peers.load(Ordering::Relaxed),
                 swarms: self.expired_swarms.load(Ordering::Relaxed),
@@ -364,6 +384,7 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            locations: self.locations.status(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
             clients: lock(&self.clients).top(now),

@@ -175,7 +175,7 @@ impl Tracker {
     /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
     pub fn share_by(&mut self, share: Arc<Share>) {
         let options = share.options();
-        let kept = options.expiry.saturating_sub(self.swarms.limits().peer_timeout);
+        let kept = options.expiry.saturating_sub(self.swarms.peer_timeout());
         self.swarms.keep_elsewhere_longer(kept + options.refresh);
         self.share = Some(share);
     }
@@ -244,6 +244,18 @@ impl Tracker {
     pub fn purge(&self) -> swarm::Expired {
         let rules = self.rules();
         self.swarms.retain(|info_hash| rules.access.allows(info_hash))
+    }
+
+    /// Drops those of these swarms that the access list in force does not allow.
+    pub fn purge_these(&self, info_hashes: &[InfoHash]) -> swarm::Expired {
+        let rules = self.rules();
+        let mut expired = swarm::Expired::default();
+        for info_hash in info_hashes.iter().filter(|hash| !rules.access.allows(hash)) {
+            let dropped = self.swarms.remove(info_hash);
+            expired.swarms += dropped.swarms;
+            expired.peers += dropped.peers;
+        }
+        expired
     }
 
     /// Lets the interval follow the load; to be called about once a second.

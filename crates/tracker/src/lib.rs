@@ -25,7 +25,7 @@ mod samples;
 pub mod share;
 pub mod udp;
 
-pub use access::{AccessList, ListError};
+pub use access::{AccessList, List, ListError};
 pub use announce::{Announce, Announced, Families, Prepared, Tracker, Warning, Worker};
 pub use connection::{ConnectionKey, Connections};
 pub use counters::{Counter, Counters, Kind, MemberCounters, MemberTally, Protocol, Tally};

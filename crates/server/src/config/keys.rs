@@ -11,7 +11,8 @@ use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
     Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, PricingWord,
-    Raw, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, Value, Whole,
+    Raw, RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value,
+    Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -56,7 +57,7 @@ impl Key {
     /// Whether the API may change it: not what takes a restart, and never which files are opened.
     pub(crate) fn is_live(&self) -> bool {
         let kind = (self.shape)().kind;
-        self.takes == Takes::Reload && kind != Kind::Path && kind != Kind::Secret
+        self.takes == Takes::Reload && !matches!(kind, Kind::Path | Kind::Paths | Kind::Secret)
     }
 
     /// Its name within its section.
@@ -231,6 +232,9 @@ config! {
         [Reload] allow: Option<PathBuf> = None;
         /// A file of the same form: these are not tracked, whatever the other list says.
         [Reload] deny: Option<PathBuf> = None;
+        /// Whether nothing is tracked but what the allow list holds. "auto" is true where `allow`
+        /// names a file, or where an entry has been added to the allow list through the API.
+        [Reload] only_allowed: Auto<bool> = Auto::Auto;
     }
     /// UDP (BEP 15).
     udp: Udp {
@@ -281,8 +285,12 @@ config! {
         /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
         /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
-        /// Whether a map may show where peers are. There is no map yet: it has no effect.
-        [Restart] locations: bool = true;
+        /// Whether location files are read, for the map to show where peers are.
+        [Reload] locations: bool = true;
+        /// The location files: CSV of IP2Location or `.mmdb`. An address is looked up in the first
+        /// that has any of its family. Without any, files are looked for by their usual names in
+        /// process.data_dir, and then in the folder that the tracker was started in.
+        [Reload] location_files: Many<PathBuf> = Many(Vec::new());
         /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
         [Restart] largest_swarms: bool = false;
         /// Most viewers of the map at once. One more is told to come back later.
@@ -350,6 +358,24 @@ config! {
         /// for nothing; "ocelot" for visible, for the right to download and for neutral, as the
         /// program of that name has it, so that a site that restores a right unhides its member.
         [Restart] absent_parameters: Absent = Absent::Keep;
+    }
+    /// Many nodes, one set of swarms. On where there is an address.
+    shared: Shared {
+        /// Redis or Valkey, the same for all nodes: "redis://user:password@host:port/database",
+        /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
+        /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
+        [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// What the names of all keys and channels begin with.
+        [Restart] prefix: String = "peerage:".into();
+        /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.
+        [Restart] layout: SharedLayout = SharedLayout::Own;
+        /// Most peers of other nodes learnt at once of a swarm.
+        [Restart] sample: Whole<10, 2000> = Whole(200);
+        /// For how many milliseconds the reply to the first announce of a swarm waits for the peers
+        /// that other nodes have. 0 for not at all: the client finds them with its next announce.
+        [Restart] cold_wait_ms: Whole<0, 1000> = Whole(20);
+        /// How long after Redis was last heard `/ready` says so no more.
+        [Restart] ready_within: Seconds<2, 3600> = Seconds(10);
     }
     /// What is logged, to stderr.
     log: Log {

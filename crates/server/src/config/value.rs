@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     Text,
     /// The path of a file. Never the API's to change: it would make us open what it names.
     Path,
+    /// The paths of files, and no more the API's to change.
+    Paths,
     /// A text that is not shown.
     Secret,
     /// Texts.
@@ -362,6 +364,25 @@ impl Value for Option<PathBuf> {
     }
 }
 
+/// A path.
+impl Value for PathBuf {
+    fn right() -> String {
+        "a path".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        raw.text().filter(|text| !text.is_empty()).map(Self::from)
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Path)
+    }
+}
+
 /// Values in a list: an array in the file, separated by commas elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Many<T>(pub(crate) Vec<T>);
@@ -388,7 +409,10 @@ impl<T: Value> Value for Many<T> {
     }
 
     fn shape() -> Shape {
-        Shape::of(Kind::List)
+        Shape::of(match T::shape().kind {
+            Kind::Path => Kind::Paths,
+            _ => Kind::List,
+        })
     }
 }
 
@@ -532,6 +556,32 @@ impl Value for SecretUrl {
     }
 }
 
+/// Where Redis is; it may hold a password, so that it is not shown. Empty for nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl(pub(crate) String);
+
+impl Value for RedisUrl {
+    fn right() -> String {
+        "a URL such as \"redis://user:password@host:6379/0\", \"rediss://host\" or \
+         \"redis+sentinel://host,host/name\", or \"\" for none"
+            .into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let text = raw.text()?;
+        let fine = text.is_empty() || peerage_shared::Target::parse(text).is_ok();
+        fine.then(|| Self(text.into()))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_empty().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
+}
+
 /// Declares a setting that is one of a few words.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -559,6 +609,16 @@ macro_rules! choice {
             }
         }
     };
+}
+
+choice! {
+    /// The keys of shared mode.
+    SharedLayout {
+        /// Ours.
+        Own = "own",
+        /// llmpt's.
+        Llmpt = "llmpt",
+    }
 }
 
 choice! {

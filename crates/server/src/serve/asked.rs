@@ -18,7 +18,10 @@ impl Running {
                 // Whoever has gone meanwhile finds it done.
                 let _ = answer.send(self.change_settings(&patch, &by));
             }
-            Ask::Settings { .. } => {}
+            Ask::List { which, add, remove, by, answer } if !answer.is_closed() => {
+                let _ = answer.send(self.change_list(which, add, remove, &by));
+            }
+            Ask::Settings { .. } | Ask::List { .. } => {}
         }
     }
 
@@ -39,10 +42,16 @@ impl Running {
             info!("{} was {from} and is now {to}, changed by {by}", key.name);
         }
         self.latest = config;
+        let only_allowed = self.settings.only_allowed;
         self.settings.take_reloadable(settings);
-        let access = Arc::clone(&self.tracker.rules().access);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.tracker.set_rules(self.settings.rules(access));
+        if self.settings.only_allowed == only_allowed {
+            let access = Arc::clone(&self.tracker.rules().access);
+            self.tracker.set_rules(self.settings.rules(access));
+        } else {
+            self.use_lists();
+        }
+        self.read_locations();
         self.show_settings();
         Ok(())
     }

@@ -150,7 +150,10 @@ impl Private {
     /// to put many out at once is no dearer than one.
     pub fn remove_members(&self, passkeys: &[Passkey]) -> usize {
         let mut journal = lock(&self.journal);
-        let ids: Vec<_> = passkeys.iter().filter_map(|passkey| self.member_id(passkey)).collect();
+        let found = passkeys.iter().filter_map(|passkey| self.member_id(passkey));
+        let mut ids: Vec<_> = found.collect();
+        ids.sort_unstable();
+        ids.dedup();
         ids.iter().for_each(|&id| journal.note(|| Change::RemoveMember(id)));
         self.put_out(&ids);
         ids.len()

@@ -273,3 +273,173 @@ fn stride(total: u32, rng: &mut Rng) -> u32 {
     };
     (0..30).map(|_| 1 + rng.below(total - 1)).find(coprime).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::{BTreeMap, BTreeSet};
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use super::super::peer::Flags;
+    use super::*;
+
+    const NOW: u32 = 1_800_000_000;
+
+    fn v4(number: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + number).into()
+    }
+
+    fn v6(number: u32) -> IpAddr {
+        Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(number)).into()
+    }
+
+    /// Peer `number` of a member, with addresses that tell its number. `kind` is what it is.
+    fn peer(member: u32, number: u32, kind: u32) -> Peer {
+        let mut peer_id = [0; 20];
+        peer_id[16..].copy_from_slice(&number.to_be_bytes());
+        let mut peer = Peer::new(MemberId(member), PeerId(peer_id));
+        set(&mut peer, number, kind);
+        peer
+    }
+
+    fn set(peer: &mut Peer, number: u32, kind: u32) {
+        let port = |bit: u32| if kind & bit == 0 { 0 } else { 7000 };
+        peer.set_address(v4(number), port(1), NOW);
+        peer.set_address(v6(number), port(2), NOW);
+        peer.flags.set(Flags::SEEDER, kind & 4 != 0);
+        peer.flags.set(Flags::VISIBLE, kind & 8 != 0);
+        peer.flags.set(Flags::DOWNLOADS, kind & 12 == 8);
+    }
+
+    fn check(swarm: &Swarm, model: &BTreeMap<(u32, u32), u32>) {
+        assert_eq!(swarm.len(), model.len());
+        let seeders = model.values().filter(|kind| *kind & 4 != 0).count() as u32;
+        assert_eq!(swarm.counts(), (seeders, model.len() as u32 - seeders));
+        assert!(swarm.ends.is_sorted());
+        assert!(swarm.peers().is_sorted_by_key(Peer::segment), "segments lie in order");
+        let segment = |place| swarm.ends.partition_point(|&end| end as usize <= place);
+        for (place, peer) in swarm.peers().iter().enumerate() {
+            assert_eq!(peer.segment() as usize, segment(place));
+        }
+        assert_eq!(
+            swarm.index.is_some(),
+            swarm.index.as_ref().is_some_and(|index| { index.len() == swarm.len() })
+        );
+    }
+
+    #[test]
+    fn swarm_is_a_map_whose_segments_stay_in_order() {
+        let mut rng = Rng::from_seed(3);
+        let mut swarm = Swarm::default();
+        let mut model = BTreeMap::new();
+        for step in 0..6_000 {
+            // Grows beyond the index, shrinks below it, and so on.
+            let growing = step / 500 % 2 == 0;
+            let (member, number) = (rng.below(20), rng.below(60));
+            let kind = rng.below(16);
+            let place = swarm.place(MemberId(member), &peer(member, number, 0).peer_id);
+            assert_eq!(place.is_some(), model.contains_key(&(member, number)));
+            match place {
+                None if growing => {
+                    swarm.insert(peer(member, number, kind));
+                    model.insert((member, number), kind);
+                }
+                Some(place) if growing => {
+                    swarm.change(place, |peer| set(peer, number, kind));
+                    model.insert((member, number), kind);
+                }
+                Some(place) => {
+                    let gone = swarm.remove(place);
+                    assert_eq!(gone.member, MemberId(member));
+                    model.remove(&(member, number));
+                }
+                None => {}
+            }
+            check(&swarm, &model);
+            let own = |kind: u32| {
+                let of_member = model.iter().filter(|((owner, _), _)| *owner == member);
+                of_member.filter(|(_, has)| **has & 4 == kind).count() as i32
+            };
+            let standing = swarm.standing(MemberId(member));
+            assert_eq!((standing.seeding, standing.leeching), (own(4), own(0)));
+        }
+    }
+
+    fn asker(member: u32, seeder: bool, family: Family) -> Asker {
+        Asker { member: MemberId(member), seeder, family, oldest_secs: NOW - 100 }
+    }
+
+    #[test]
+    fn whoever_may_be_handed_out_is_and_nobody_else() {
+        let mut swarm = Swarm::default();
+        for number in 0..160 {
+            swarm.insert(peer(number % 10, number, number / 10));
+        }
+        let mut rng = Rng::from_seed(4);
+        for (family, seeder) in
+            [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)]
+        {
+            let bit = if family == Family::V4 { 1 } else { 2 };
+            let mut out = Peers::default();
+            swarm.draw(&asker(3, seeder, family), 1000, &mut rng, &mut out);
+            let may = |kind: u32| kind & 8 != 0 && (kind & 4 == 0 || !seeder);
+            let own = |number: &u32| may(number / 10) && (number / 10) & bit != 0;
+            let others = (0..160_u32).filter(|number| number % 10 != 3);
+            let expected: BTreeSet<_> = others.clone().filter(own).collect();
+            let numbers: BTreeSet<_> = out
+                .v4
+                .iter()
+                .map(|peer| u32::from(peer[3]))
+                .chain(out.v6.iter().map(|peer| u32::from(peer[15])))
+                .collect();
+            assert_eq!(numbers, expected, "{family:?} {seeder}");
+            assert_eq!(out.v4.len() + out.v6.len(), expected.len(), "each once");
+            swarm.draw_others(&asker(3, seeder, family), 1000, &mut rng, &mut out);
+            let fill = |number: &u32| may(number / 10) && (number / 10) & 3 == 3 - bit;
+            let filled = others.filter(fill).count();
+            assert_eq!(out.v4.len() + out.v6.len(), expected.len() + filled);
+        }
+    }
+
+    #[test]
+    fn every_peer_is_as_likely_as_any_other_and_the_number_is_exact() {
+        let mut swarm = Swarm::default();
+        for number in 0..50 {
+            // Seeders and leechers, IPv4 and both.
+            swarm.insert(peer(number, number, 9 + (number & 1) * 2 + (number & 2) * 2));
+        }
+        let mut rng = Rng::from_seed(5);
+        let mut counts = [0_u32; 256];
+        let mut pairs = BTreeSet::new();
+        const DRAWS: u32 = 20_000;
+        for _ in 0..DRAWS {
+            let mut out = Peers::default();
+            swarm.draw(&asker(999, false, Family::V4), 10, &mut rng, &mut out);
+            assert_eq!(out.v4.len(), 10);
+            out.v4.iter().for_each(|peer| counts[usize::from(peer[3])] += 1);
+            pairs.insert((out.v4[0], out.v4[1]));
+        }
+        // A fifth of the draws each: 4000, give or take five times the deviation of 57.
+        for (number, count) in counts[..50].iter().enumerate() {
+            assert!((3715..4285).contains(count), "{number}: {count}");
+        }
+        assert!(pairs.len() > 900, "who comes with whom changes: {}", pairs.len());
+    }
+
+    #[test]
+    fn peer_that_was_not_heard_from_is_not_handed_out() {
+        let mut swarm = Swarm::default();
+        for number in 0..30 {
+            swarm.insert(peer(number, number, 11));
+        }
+        for number in 0..29 {
+            let place = swarm.place(MemberId(number), &peer(0, number, 0).peer_id).unwrap();
+            swarm.change(place, |peer| peer.seen_secs = [NOW - 101, NOW]);
+        }
+        let mut rng = Rng::from_seed(6);
+        let mut out = Peers::default();
+        swarm.draw(&asker(99, false, Family::V4), 10, &mut rng, &mut out);
+        assert_eq!(out.v4.len(), 1);
+        swarm.draw(&asker(99, false, Family::V6), 11, &mut rng, &mut out);
+        assert_eq!(out.v6.len(), 10, "at the other address it was");
+    }
+}
