@@ -51,6 +51,7 @@ programs
   growth    CPU per announce from 10 thousand to 10 million peers
   steady    minutes of full load while peers expire
   pause     how long the store makes announces wait while peers expire
+  map       what viewers of the map cost our announces
   null-udp  a responder without state on --port
   null-http the same over HTTP
 

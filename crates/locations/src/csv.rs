@@ -201,9 +201,10 @@ impl Parser {
         self.fields[start..self.ends[index]].trim_ascii()
     }
 
-    /// Whether no field is a number.
+    /// Whether it has the columns, and none of them is a number.
     fn is_heading(&self) -> bool {
-        (0..self.count).all(|index| degrees(self.field(index)).is_none())
+        let is_number = |index| degrees(self.field(index)).is_some();
+        self.count >= COLUMNS_MIN && !(0..self.count).any(is_number)
     }
 
     /// What the record says.

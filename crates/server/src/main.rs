@@ -21,7 +21,6 @@ mod latency;
 mod listen;
 mod lists;
 mod load;
-#[expect(dead_code, reason = "the map's feed asks it")]
 mod locations;
 mod log;
 mod maintenance;

@@ -24,6 +24,7 @@ use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
@@ -72,6 +73,7 @@ struct Running {
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
     purge_again: Arc<PurgeAgain>,
+    locations: locations::Reader,
     api: Arc<Api>,
 }
 
@@ -121,7 +123,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         *file = paths.resolve(file);
     }
     let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
-    kept.into_iter().flatten().for_each(|file| warn_if_lost(&paths, file));
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(&paths, file));
     let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
     sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
@@ -164,6 +167,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
         api,
     };
     running.run(threads, bound, &connections, clock)
@@ -274,6 +278,8 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
         let mut collector = Collector::new(source, secrets::random_seed()?);
         threads.spawn("collector".into(), move || collector.run(&stopped))?;
@@ -298,7 +304,10 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
                 Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
@@ -335,12 +344,27 @@ impl Running {
                 warn!("{} has changed: that takes a restart", key.name);
             }
         }
+        self.take_settings(config, settings);
+        self.take_lists(lists);
+        self.read_locations();
+        info!("configuration reloaded");
+    }
+
+    /// Takes settings into force, but for the rules and what stands in files.
+    fn take_settings(&mut self, config: Config, settings: Settings) {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.take_lists(lists);
         self.show_settings();
-        info!("configuration reloaded");
+    }
+
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -78,6 +80,15 @@ pub(crate) struct Connections {
     pub(crate) key: Option<[u8; 16]>,
 }
 
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// For the pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
@@ -85,6 +96,8 @@ pub(crate) struct Pages {
     pub(crate) charset: String,
     /// The language they are in, whatever the browser asks for.
     pub(crate) locale: Option<String>,
+    /// Whether there is an API: it keeps its tokens in a data folder.
+    pub(crate) api: bool,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
@@ -160,6 +173,10 @@ impl Settings {
             http,
             answers: Arc::new(answers(config)?),
             pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
@@ -173,6 +190,7 @@ impl Settings {
         self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.
@@ -339,6 +357,7 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
     Ok(Pages {
         charset,
         locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
+        api: values.process.data_dir.is_some(),
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,

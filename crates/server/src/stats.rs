@@ -107,6 +107,8 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Of the location files in force; null without any.
+    pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
@@ -366,6 +368,7 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            locations: self.locations.status(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
             clients: lock(&self.clients).top(now),

@@ -1,5 +1,27 @@
 //! Shared mode: many nodes, one set of swarms, on Redis or Valkey.
 //!
-//! The one crate that speaks to Redis. What is shared and when is decided in `tracker`.
+//! The one crate that speaks to Redis. What is told when, and what becomes of the answers, is
+//! decided in [`peerage_tracker::share`]; here it is carried: to a single server, to the master
+//! that a set of Sentinels names, or to the masters of a Cluster.
+//!
+//! - `target`: where Redis is, from a URL.
+//! - `places`: the masters, their connections, and which keys each has.
+//! - `trip`: the script that updates one swarm, its arguments and its reply.
+//! - `node`: the loop: when a trip leaves, and what happens when none comes back.
+//! - `status`: what is counted.
+//!
+//! Not here: sharing of a private tracker's swarms. It needs peers that are known by user and
+//! peer_id; the wire format's version is where they would begin.
 
 #![forbid(unsafe_code)]
+
+mod node;
+mod places;
+mod status;
+mod target;
+mod trip;
+
+pub use node::Node;
+pub use status::Status;
+pub use target::{Target, TargetError};
+pub use trip::Layout;

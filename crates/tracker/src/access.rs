@@ -51,7 +51,10 @@ impl List {
 
     /// Whether a hash is in either part.
     pub fn contains(&self, info_hash: &InfoHash) -> bool {
-        self.written.binary_search(info_hash).is_ok() || self.added.binary_search(info_hash).is_ok()
+        // Most trackers have no list: that is to cost a look at what is at hand already.
+        self.length != 0
+            && (self.written.binary_search(info_hash).is_ok()
+                || self.added.binary_search(info_hash).is_ok())
     }
 
     /// Whether the operator wrote it.

@@ -13,6 +13,7 @@ mod access;
 mod announce;
 mod connection;
 mod counters;
+pub mod gazelle;
 pub mod http;
 mod interval;
 mod lock;

@@ -56,7 +56,7 @@ impl Key {
     /// Whether the API may change it: not what takes a restart, and never which files are opened.
     pub(crate) fn is_live(&self) -> bool {
         let kind = (self.shape)().kind;
-        self.takes == Takes::Reload && kind != Kind::Path && kind != Kind::Secret
+        self.takes == Takes::Reload && !matches!(kind, Kind::Path | Kind::Paths | Kind::Secret)
     }
 
     /// Its name within its section.
@@ -284,8 +284,12 @@ config! {
         /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
         /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
-        /// Whether a map may show where peers are. There is no map yet: it has no effect.
-        [Restart] locations: bool = true;
+        /// Whether location files are read, for the map to show where peers are.
+        [Reload] locations: bool = true;
+        /// The location files: CSV of IP2Location or `.mmdb`. An address is looked up in the first
+        /// that has any of its family. Without any, files are looked for by their usual names in
+        /// process.data_dir, and then in the folder that the tracker was started in.
+        [Reload] location_files: Many<PathBuf> = Many(Vec::new());
         /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
         [Restart] largest_swarms: bool = false;
         /// Most viewers of the map at once. One more is told to come back later.

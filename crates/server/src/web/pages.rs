@@ -34,6 +34,8 @@ struct Content {
     html: String,
     locale: Option<String>,
     udp_port: Option<u16>,
+    /// Whether there is an API, without which there are no settings to look at.
+    api: bool,
 }
 
 /// What the pages have to know of the tracker: the body of `/config.json`. All of it is public.
@@ -66,7 +68,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         "" => "text/html".into(),
         charset => format!("text/html; charset={charset}"),
     };
-    let (document, locale) = (Document::new(), settings.locale.clone());
+    let (document, locale, api) = (Document::new(), settings.locale.clone(), settings.api);
     ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, get(page)))
@@ -75,7 +77,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
-        .with_state(Arc::new(Content { source, document, html, locale, udp_port }))
+        .with_state(Arc::new(Content { source, document, html, locale, udp_port, api }))
         .merge(assets::router())
         .layer(map_response(secured))
 }
@@ -130,8 +132,8 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         locales: LOCALES,
         mode: "open",
         announce_urls: content.announce_urls(&headers),
-        pages: Shown { map: true, settings: true, largest: false },
-        locations: false,
+        pages: Shown { map: true, settings: content.api, largest: false },
+        locations: content.source.locations.is_loaded(),
     })
 }
 

@@ -1,0 +1,524 @@
+//! The loop of a node: when a trip leaves, and what happens when none comes back.
+//!
+//! Nothing that answers announces waits for it. A trip that fails is told again; while Redis is
+//! away changes merge in [`Share`], which has bounds. A connection is sought again after waits that
+//! grow from a tenth of a second to three, each a quarter shorter or longer at random, and once
+//! found everything is told again, for Redis may have lost it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use peerage_swarm::{Now, Rng};
+use peerage_tracker::share::{Answer, Changes};
+use peerage_tracker::{Share, Tracker};
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::places::{self, Lost, Places, REPLY_TIME_MAX};
+use crate::status::Status;
+use crate::target::Target;
+use crate::trip::Layout;
+
+/// How often changes leave, and how long a stop may have to wait for the loop.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// Most swarms in one pipeline. Others follow at once.
+const SWARMS_MAX: usize = 2000;
+
+/// How often Redis is asked for the time where no trip has come back.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the key of the connection ids is looked at.
+const KEY_EVERY: Duration = Duration::from_secs(30);
+
+/// Messages of other nodes that wait. One more is dropped: what it says comes with a sample.
+const MESSAGES_MAX: usize = 4096;
+
+/// How long Redis is left alone when it would not take what it was told.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a connection is not sought again, at first and at most.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(3);
+
+/// A node and what it needs to share.
+pub struct Node {
+    /// With a [`Share`].
+    pub tracker: Arc<Tracker>,
+    /// Where Redis is.
+    pub target: Target,
+    /// Which keys.
+    pub layout: Layout,
+    /// What all keys and channels begin with.
+    pub prefix: String,
+    /// What becomes the key of the connection ids if there is none yet; `None` where the operator
+    /// has set one.
+    pub key: Option<[u8; 16]>,
+    /// Is told the key of the connection ids that all nodes share.
+    pub agreed: Box<dyn Fn([u8; 16]) + Send>,
+    /// What is counted.
+    pub status: Arc<Status>,
+}
+
+/// Wakes the loop for a swarm that an announce waits for.
+#[derive(Default)]
+struct Cold(Notify);
+
+impl Wake for Cold {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// The news of other nodes, on a connection of their own.
+struct Subscription {
+    _connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+}
+
+/// What the loop holds.
+struct Carrier<N> {
+    node: Node,
+    share: Arc<Share>,
+    now: N,
+    script: String,
+    script_hash: String,
+    places: Places,
+    /// Whether the masters may be others by now.
+    stale: bool,
+    finding: Option<JoinHandle<Result<Places, Lost>>>,
+    retry: Retry,
+    /// Before it nothing is told.
+    paused_until: Instant,
+    looked: Instant,
+    key_looked: Option<Instant>,
+    subscription: Option<Subscription>,
+    messages: mpsc::Sender<Vec<u8>>,
+    /// Whether the last thing logged was that Redis cannot be reached.
+    complained: bool,
+}
+
+impl Node {
+    /// Shares until `is_stopped` says so; looked at several times a second. `now` is the node's
+    /// clock. Needs a runtime with time and IO.
+    pub async fn run(self, now: impl Fn() -> Now, is_stopped: impl Fn() -> bool) {
+        let Some(share) = self.tracker.share().map(Arc::clone) else { return };
+        let cold = Arc::<Cold>::default();
+        share.wake_for_cold(Waker::from(Arc::clone(&cold)));
+        let (sender, mut messages) = mpsc::channel(MESSAGES_MAX);
+        let mut carrier = Carrier::new(self, share, now, sender);
+        let mut tick = interval(FLUSH_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !is_stopped() {
+            tokio::select! {
+                _ = tick.tick() => carrier.look_around().await,
+                () = cold.0.notified() => {}
+                Some(message) = messages.recv() => {
+                    carrier.hear(&message);
+                    continue;
+                }
+            }
+            while carrier.flush().await == Flushed::MoreWaits {
+                while let Ok(message) = messages.try_recv() {
+                    carrier.hear(&message);
+                }
+            }
+        }
+        carrier.flush().await;
+    }
+}
+
+/// What a flush has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flushed {
+    /// Nothing that could leave.
+    All,
+    /// As many swarms again.
+    MoreWaits,
+}
+
+impl<N: Fn() -> Now> Carrier<N> {
+    fn new(node: Node, share: Arc<Share>, now: N, messages: mpsc::Sender<Vec<u8>>) -> Self {
+        let script = node.layout.script();
+        let script_hash = redis::Script::new(&script).get_hash().to_owned();
+        let started = Instant::now();
+        Self {
+            retry: Retry::new(share.options().node),
+            node,
+            share,
+            now,
+            script,
+            script_hash,
+            places: Places::none(),
+            stale: true,
+            finding: None,
+            paused_until: started,
+            looked: started,
+            key_looked: None,
+            subscription: None,
+            messages,
+            complained: false,
+        }
+    }
+
+    fn hear(&self, message: &[u8]) {
+        Status::add(&self.node.status.messages_in, 1);
+        self.share.hear((self.now)(), self.node.tracker.swarms(), message);
+    }
+
+    /// Seeks masters where some are missing, and looks after the connections there are.
+    async fn look_around(&mut self) {
+        if self.finding.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(finding) = self.finding.take()
+        {
+            match finding.await {
+                Ok(Ok(places)) => self.found(places).await,
+                Ok(Err(lost)) => self.lost(&lost),
+                Err(_) => {}
+            }
+        }
+        if (self.stale || !self.places.is_whole()) && self.finding.is_none() && self.retry.is_due()
+        {
+            let (target, known) = (self.node.target.clone(), self.places.clone());
+            let script = self.script.clone();
+            self.finding =
+                Some(tokio::spawn(async move { Places::find(&target, known, &script).await }));
+        }
+        let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
+        if self.subscription.as_ref().is_none_or(lost) {
+            self.subscribe().await;
+        }
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            self.look().await;
+        }
+        let connected = self.places.is_whole() && self.subscription.is_some();
+        self.node.status.set_connected(connected);
+    }
+
+    async fn found(&mut self, places: Places) {
+        if places.is_cluster() && self.node.layout == Layout::Llmpt {
+            return self.lost(&Lost::Cluster);
+        }
+        let news = places.masters.iter().any(|master| master.is_new && master.connection.is_some());
+        self.places = places;
+        self.stale = false;
+        if self.places.is_whole() {
+            self.retry.succeeded();
+            if std::mem::take(&mut self.complained) || news {
+                info!("shared: {} masters of {}", self.places.masters.len(), self.node.target);
+            }
+        } else {
+            self.retry.failed();
+        }
+        if news {
+            let made = self.places.masters.iter().filter(|master| master.is_new).count();
+            Status::add(&self.node.status.connections, made as u64);
+            self.places.masters.iter_mut().for_each(|master| master.is_new = false);
+            self.look().await;
+            self.agree().await;
+            self.subscription = None;
+            self.share.start_over();
+        }
+    }
+
+    fn lost(&mut self, lost: &Lost) {
+        self.retry.failed();
+        if !std::mem::replace(&mut self.complained, true) {
+            warn!("shared: {}: {lost}; trying on", self.node.target);
+        }
+    }
+
+    /// Something is wrong with a master: nothing is told to it until it has been found again.
+    fn drop_master(&mut self, number: usize) {
+        if let Some(master) = self.places.masters.get_mut(number) {
+            master.connection = None;
+        }
+        self.stale = true;
+        if self.places.masters.iter().all(|master| master.connection.is_none()) {
+            self.share.silence();
+            self.node.status.set_connected(false);
+        }
+    }
+
+    /// Asks each master for the time: whether it answers, and how far its clock is from ours.
+    async fn look(&mut self) {
+        for number in 0..self.places.masters.len() {
+            let Some(mut connection) = self.places.masters[number].connection.clone() else {
+                continue;
+            };
+            let asked = (self.now)();
+            let time: Result<(u64, u64), _> = redis::cmd("TIME").query_async(&mut connection).await;
+            match time {
+                Ok((secs, micros)) if number == 0 => {
+                    let now = (self.now)();
+                    self.node.status.saw(now.as_millis());
+                    let middle = (asked.as_millis() + now.as_millis()) / 2;
+                    let ahead = (secs * 1000 + micros / 1000) as i64 - middle as i64;
+                    // Small differences are those of the trip.
+                    if (ahead - self.share.clock_ahead_millis()).abs() > 250 {
+                        self.share.set_clock(ahead);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => self.drop_master(number),
+            }
+        }
+        if self.key_looked.is_none_or(|looked| looked.elapsed() >= KEY_EVERY) {
+            self.agree().await;
+        }
+    }
+
+    /// Sees to it that all nodes use one key for their connection ids: that of whoever was first.
+    async fn agree(&mut self) {
+        let Some(proposed) = self.node.key else { return };
+        let name = format!("{}1:key", self.node.prefix);
+        let master = self.places.of(&name).and_then(|number| self.places.masters.get(number));
+        let Some(mut connection) = master.and_then(|master| master.connection.clone()) else {
+            return;
+        };
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(&name).arg(&proposed[..]).arg("NX").ignore();
+        pipe.cmd("GET").arg(&name);
+        let agreed: Result<(Vec<u8>,), _> = pipe.query_async(&mut connection).await;
+        match agreed.map(|(key,)| <[u8; 16]>::try_from(key)) {
+            Ok(Ok(key)) => {
+                self.key_looked = Some(Instant::now());
+                (self.node.agreed)(key);
+            }
+            Ok(Err(_)) => warn!("shared: {name} is not a key of 16 bytes"),
+            // Asked again with the next look.
+            Err(_) => {}
+        }
+    }
+
+    fn channel(&self) -> String {
+        format!("{}1:news", self.node.prefix)
+    }
+
+    async fn subscribe(&mut self) {
+        let was_lost = self.subscription.take().is_some();
+        let Some(master) = self.places.masters.iter().find(|master| master.connection.is_some())
+        else {
+            return;
+        };
+        let lost = Arc::<AtomicBool>::default();
+        let (gone, messages) = (Arc::clone(&lost), self.messages.clone());
+        let status = Arc::clone(&self.node.status);
+        let receive = move |push: PushInfo| match push.kind {
+            PushKind::Disconnection => gone.store(true, Ordering::Relaxed),
+            PushKind::Message => {
+                if let Some(Value::BulkString(message)) = push.data.into_iter().nth(1)
+                    && messages.try_send(message).is_err()
+                {
+                    Status::add(&status.messages_dropped, 1);
+                }
+            }
+            _ => {}
+        };
+        let at = (master.host.as_str(), master.port);
+        let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
+        if let Ok(connection) = made {
+            self.subscription = Some(Subscription { _connection: connection, lost });
+            if was_lost {
+                self.share.start_over();
+            }
+        }
+    }
+
+    /// Tells what there is to tell, and takes in what comes back.
+    async fn flush(&mut self) -> Flushed {
+        let connected = self.places.masters.iter().any(|master| master.connection.is_some());
+        if !connected || Instant::now() < self.paused_until {
+            self.share.collect();
+            return Flushed::All;
+        }
+        let now = (self.now)();
+        let changes = self.share.outgoing(now, self.node.tracker.swarms(), SWARMS_MAX);
+        let count = changes.swarms.len();
+        if count == 0 {
+            return Flushed::All;
+        }
+        let mut trips = JoinSet::new();
+        for (number, changes) in self.split(changes) {
+            let connection =
+                number.and_then(|number| self.places.masters[number].connection.clone());
+            let (Some(number), Some(mut connection)) = (number, connection) else {
+                self.share.apply(now, self.node.tracker.swarms(), changes, &[]);
+                continue;
+            };
+            let pipe = self.pipeline(&changes);
+            Status::add(&self.node.status.bytes_out, pipe.get_packed_pipeline().len() as u64);
+            trips.spawn(async move {
+                let started = Instant::now();
+                let replies = connection.send_packed_commands(&pipe, 0, changes.swarms.len()).await;
+                (number, changes, replies, started.elapsed())
+            });
+        }
+        let mut all_told = true;
+        let mut messages = Vec::new();
+        while let Some(trip) = trips.join_next().await {
+            let Ok((number, changes, replies, took)) = trip else { continue };
+            all_told &= self.end_trip(number, changes, replies, took, &mut messages);
+        }
+        self.publish(messages).await;
+        match count == SWARMS_MAX && all_told {
+            true => Flushed::MoreWaits,
+            false => Flushed::All,
+        }
+    }
+
+    /// The changes of each master; of none those that have no place now.
+    fn split(&self, changes: Changes) -> Vec<(Option<usize>, Changes)> {
+        if !self.places.is_cluster() {
+            return vec![(self.places.of(""), changes)];
+        }
+        let mut parts: Vec<(Option<usize>, Changes)> = Vec::new();
+        for swarm in changes.swarms {
+            let number = self.places.of(&crate::trip::hex(&swarm.info_hash));
+            match parts.iter_mut().find(|(other, _)| *other == number) {
+                Some((_, part)) => part.swarms.push(swarm),
+                None => parts.push((number, Changes { swarms: vec![swarm] })),
+            }
+        }
+        parts
+    }
+
+    fn pipeline(&self, changes: &Changes) -> Pipeline {
+        let now_secs = self.share.shared_secs((self.now)());
+        let mut pipe = redis::pipe();
+        for told in &changes.swarms {
+            let Node { layout, prefix, .. } = &self.node;
+            pipe.add_command(layout.command(
+                prefix,
+                &self.script_hash,
+                &self.share,
+                now_secs,
+                told,
+            ));
+        }
+        pipe
+    }
+
+    /// Says whether everything was told.
+    fn end_trip(
+        &mut self,
+        number: usize,
+        changes: Changes,
+        replies: Result<Vec<Value>, RedisError>,
+        took: Duration,
+        messages: &mut Vec<Vec<u8>>,
+    ) -> bool {
+        let now = (self.now)();
+        let status = Arc::clone(&self.node.status);
+        let peers = changes.swarms.iter().map(|swarm| swarm.peers.len() as u64).sum();
+        let answers: Vec<Option<Answer>> = match replies {
+            Ok(replies) => {
+                status.trip_micros.store(took.as_micros() as u64, Ordering::Relaxed);
+                status.saw(now.as_millis());
+                Status::add(&status.trips, 1);
+                replies.iter().map(|reply| self.answer(number, reply)).collect()
+            }
+            Err(_) => {
+                Status::add(&status.failures, 1);
+                self.drop_master(number);
+                Vec::new()
+            }
+        };
+        let told = answers.iter().flatten().count();
+        let all_told = told == changes.swarms.len();
+        Status::add(&status.swarms, told as u64);
+        Status::add(&status.peers, peers);
+        messages.extend(self.share.apply(now, self.node.tracker.swarms(), changes, &answers));
+        all_told
+    }
+
+    /// `None` where Redis has not done what it was told; what is to be done then is begun.
+    fn answer(&mut self, number: usize, reply: &Value) -> Option<Answer> {
+        let Value::ServerError(error) = reply else {
+            return self.node.layout.answer(&self.share, reply);
+        };
+        Status::add(&self.node.status.refused, 1);
+        match error.code() {
+            "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => self.stale = true,
+            // It is a replica now, or has forgotten the script, or reads its file.
+            "READONLY" | "NOSCRIPT" | "LOADING" | "MASTERDOWN" => self.drop_master(number),
+            code => {
+                if self.paused_until <= Instant::now() {
+                    warn!("shared: Redis refuses to be told: {code}");
+                }
+                self.paused_until = Instant::now() + REFUSED_PAUSE;
+                // Nobody should wait for answers that do not come.
+                self.share.silence();
+            }
+        }
+        None
+    }
+
+    async fn publish(&mut self, messages: Vec<Vec<u8>>) {
+        let master = self.places.masters.iter().find_map(|master| master.connection.clone());
+        let Some(mut connection) = master.filter(|_| !messages.is_empty()) else { return };
+        let channel = self.channel();
+        let mut pipe = redis::pipe();
+        for message in &messages {
+            pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
+        }
+        Status::add(&self.node.status.messages_out, messages.len() as u64);
+        // What is lost here comes with a sample.
+        let sent = pipe.query_async::<()>(&mut connection);
+        let _ = tokio::time::timeout(REPLY_TIME_MAX, sent).await;
+    }
+}
+
+/// When to seek a connection again.
+struct Retry {
+    wait: Duration,
+    at: Instant,
+    rng: Rng,
+}
+
+impl Retry {
+    fn new(seed: u64) -> Self {
+        Self { wait: RETRY_MIN, at: Instant::now(), rng: Rng::from_seed(seed) }
+    }
+
+    fn is_due(&self) -> bool {
+        self.at <= Instant::now()
+    }
+
+    fn failed(&mut self) {
+        self.at = Instant::now() + self.wait * (75 + self.rng.below(51)) / 100;
+        self.wait = (self.wait * 2).min(RETRY_MAX);
+    }
+
+    fn succeeded(&mut self) {
+        self.wait = RETRY_MIN;
+        self.at = Instant::now() + RETRY_MIN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound_and_are_never_quite_the_same() {
+        let mut retry = Retry::new(3);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            retry.failed();
+            waits.push(retry.at.saturating_duration_since(Instant::now()));
+        }
+        assert!(waits[0] <= RETRY_MIN * 5 / 4);
+        assert!(waits[10..].iter().all(|wait| *wait > RETRY_MAX / 2 && *wait <= RETRY_MAX * 5 / 4));
+        assert_ne!(waits[18], waits[19]);
+        retry.succeeded();
+        assert_eq!(retry.wait, RETRY_MIN);
+    }
+}
