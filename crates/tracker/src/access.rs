@@ -41,11 +41,14 @@ impl List {
     }
 
     /// The same with another second part, which is sorted and has each hash once. Goes once through
-    /// both parts.
+    /// both parts, unless one is empty.
     pub fn with_added(&self, added: Arc<Vec<InfoHash>>) -> Self {
         debug_assert!(added.is_sorted_by(|a, b| a < b));
         let mut list = Self { written: Arc::clone(&self.written), added, length: 0 };
-        list.length = list.after(None).count();
+        list.length = match (list.written.len(), list.added.len()) {
+            (0, length) | (length, 0) => length,
+            _ => list.after(None).count(),
+        };
         list
     }
 
