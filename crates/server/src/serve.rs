@@ -387,13 +387,18 @@ impl Running {
                 warn!("{} has changed: that takes a restart", key.name);
             }
         }
+        self.take_settings(config, settings);
+        self.take_lists(lists);
+        self.read_locations();
+        info!("configuration reloaded");
+    }
+
+    /// Takes settings into force, but for the rules and what stands in files.
+    fn take_settings(&mut self, config: Config, settings: Settings) {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.take_lists(lists);
-        self.read_locations();
         self.show_settings();
-        info!("configuration reloaded");
     }
 
     /// Has the location files read, on their own thread.
