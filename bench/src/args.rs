@@ -51,6 +51,7 @@ programs
   growth    CPU per announce from 10 thousand to 10 million peers
   steady    minutes of full load while peers expire
   pause     how long the store makes announces wait while peers expire
+  shared    what sharing costs a node, and what one Redis core carries
   null-udp  a responder without state on --port
   null-http the same over HTTP
 

@@ -18,6 +18,7 @@ mod pause;
 mod process;
 mod report;
 mod servers;
+mod shared;
 mod socket;
 mod steady;
 mod trial;
@@ -78,6 +79,7 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "growth" => growth::run,
         "steady" => steady::run,
         "pause" => pause::run,
+        "shared" => shared::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

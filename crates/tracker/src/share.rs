@@ -291,7 +291,7 @@ impl Share {
         drop(progress);
         self.put_back(failed);
         if !answered.is_empty() {
-            self.answered.store(true, Ordering::Relaxed);
+            self.listen();
             let mut cold = lock(&self.cold);
             answered.iter().for_each(|info_hash| {
                 cold.remove(info_hash);
@@ -374,6 +374,11 @@ impl Share {
     /// nodes meet has been found again.
     pub fn start_over(&self) {
         lock(&self.progress).walk.start_over();
+    }
+
+    /// Somebody answers: announces may wait for it.
+    pub fn listen(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// Nobody answers: no announce waits until somebody has.
