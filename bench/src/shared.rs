@@ -115,8 +115,13 @@ impl Redis {
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut report = Report::new("shared", options);
-    nodes(options, &mut report)?;
-    redis_core(options, &mut report)?;
+    // `--only peerage,redis` leaves out the first question, `--only peerage,nodes` the second.
+    if options.wants("nodes") {
+        nodes(options, &mut report)?;
+    }
+    if options.wants("redis") {
+        redis_core(options, &mut report)?;
+    }
     report.save()
 }
 
