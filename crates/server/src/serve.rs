@@ -286,10 +286,13 @@ impl Running {
         stop: &Stop,
     ) -> io::Result<()> {
         let udp_port = bound.udp_addresses().first().map(std::net::SocketAddr::port);
+        let patience = self.settings.shared.as_ref().map(|shared| shared.cold_wait);
+        let patience = patience.unwrap_or_default();
         for (index, sockets) in bound.udp.into_iter().enumerate() {
             let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
             let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
             let stop = stop.clone();
+            let sockets = sockets.with_patience(patience);
             let run = move || sockets.run(endpoint, clock, stop);
             threads.spawn_io(format!("udp-{index}"), run)?;
         }
