@@ -26,6 +26,7 @@ mod log;
 mod maintenance;
 mod members;
 mod metrics;
+mod private;
 mod privileges;
 mod secrets;
 mod serve;
