@@ -420,6 +420,7 @@ impl Tracker {
             peer: SocketAddr::new(announce.address, announce.port),
             role,
             before: effect.before,
+            elsewhere: effect.elsewhere,
             seen: now,
             kind,
             finished: effect.finished,
