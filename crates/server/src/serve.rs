@@ -283,10 +283,13 @@ impl Running {
         stop: &Stop,
     ) -> io::Result<()> {
         let udp_port = bound.udp_addresses().first().map(std::net::SocketAddr::port);
+        let patience = self.settings.shared.as_ref().map(|shared| shared.cold_wait);
+        let patience = patience.unwrap_or_default();
         for (index, sockets) in bound.udp.into_iter().enumerate() {
             let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
             let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
             let stop = stop.clone();
+            let sockets = sockets.with_patience(patience);
             let run = move || sockets.run(endpoint, clock, stop);
             threads.spawn_io(format!("udp-{index}"), run)?;
         }
@@ -384,13 +387,18 @@ impl Running {
                 warn!("{} has changed: that takes a restart", key.name);
             }
         }
+        self.take_settings(config, settings);
+        self.take_lists(lists);
+        self.read_locations();
+        info!("configuration reloaded");
+    }
+
+    /// Takes settings into force, but for the rules and what stands in files.
+    fn take_settings(&mut self, config: Config, settings: Settings) {
         self.latest = config;
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.take_lists(lists);
-        self.read_locations();
         self.show_settings();
-        info!("configuration reloaded");
     }
 
     /// Has the location files read, on their own thread.

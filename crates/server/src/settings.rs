@@ -100,6 +100,8 @@ pub(crate) struct Pages {
     pub(crate) charset: String,
     /// The language they are in, whatever the browser asks for.
     pub(crate) locale: Option<String>,
+    /// Whether there is a map.
+    pub(crate) map: bool,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
@@ -364,6 +366,7 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
     Ok(Pages {
         charset,
         locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
+        map: values.pages.locations,
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,
