@@ -166,11 +166,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         carrier
     });
     let mut threads = Threads::new();
-    let private = settings
-        .private
-        .as_ref()
-        .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
-    let private = private.transpose().map_err(Failure::Start)?;
+    let private = private::start(&settings, kept_in.as_deref(), &source, clock, &mut threads)
+        .map_err(Failure::Start)?;
     let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
