@@ -9,6 +9,7 @@ mod http;
 mod http_load;
 mod latency;
 mod load;
+mod map;
 mod memory;
 mod mix;
 mod network;
@@ -80,6 +81,7 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "steady" => steady::run,
         "pause" => pause::run,
         "shared" => shared::run,
+        "map" => map::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

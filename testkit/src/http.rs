@@ -1,8 +1,10 @@
 //! HTTP/1.1 as far as tests need it: requests on a connection that stays open, or on one each.
 
 use std::io::{BufRead, BufReader, Error, Read, Result as IoResult, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// How long a connection and each read may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -62,7 +64,23 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(server: SocketAddr) -> Result<Self, String> {
-        let stream = TcpStream::connect_timeout(&server, LIMIT).and_then(|stream| {
+        Self::of(server, TcpStream::connect_timeout(&server, LIMIT))
+    }
+
+    /// Connects from an address of this machine: any of 127.0.0.0/8 is one.
+    pub fn open_from(local: IpAddr, server: SocketAddr) -> Result<Self, String> {
+        let local = SocketAddr::new(local, 0);
+        let stream = Socket::new(Domain::for_address(local), Type::STREAM, None);
+        let stream = stream.and_then(|socket| {
+            socket.bind(&local.into())?;
+            socket.connect_timeout(&server.into(), LIMIT)?;
+            Ok(socket.into())
+        });
+        Self::of(server, stream)
+    }
+
+    fn of(server: SocketAddr, stream: IoResult<TcpStream>) -> Result<Self, String> {
+        let stream = stream.and_then(|stream| {
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
             Ok(stream)

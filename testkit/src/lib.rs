@@ -26,7 +26,7 @@ pub mod websocket;
 
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
-pub use mariadb::{MariaDb, SqlMode};
+pub use mariadb::{GazelleTables, MariaDb, SqlMode};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, Signal};

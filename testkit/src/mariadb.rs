@@ -24,6 +24,15 @@ pub enum SqlMode {
     Loose,
 }
 
+/// Whose tables a Gazelle site has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GazelleTables {
+    /// WhatCD's, as Ocelot 1.0 knows them: sums in `users_main` and `torrents`.
+    WhatCd,
+    /// OPSnet's, as Ocelot 2 knows them: sums in `users_leech_stats` and `torrents_leech_stats`.
+    Ops,
+}
+
 /// A running MariaDB server. Killed when this is dropped.
 #[derive(Debug)]
 pub struct MariaDb {
@@ -56,6 +65,8 @@ impl MariaDb {
         let mut command = Command::new(install);
         command.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
         command.args(["--skip-test-db", "--innodb-log-file-size=8M"]);
+        // A server that starts removes what looks like its own from the folder of temporary files.
+        command.arg(format!("--tmpdir={}", folder.inner("tmp")?.display()));
         if daemon::is_root(folder.path()) {
             command.arg("--user=root");
         }
@@ -113,6 +124,7 @@ impl MariaDb {
             .collect();
         arguments.extend([
             format!("--datadir={}", Self::data(&self.folder).display()),
+            format!("--tmpdir={}", folder.join("tmp").display()),
             format!("--socket={}", self.socket().display()),
             format!("--pid-file={}", folder.join("pid").display()),
             format!("--init-file={}", folder.join("init.sql").display()),
@@ -134,6 +146,13 @@ impl MariaDb {
         up.map_err(|what| process.explain(&what))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// As [`MariaDb::restart`], with other flags of `mariadbd`; the SQL mode stays.
+    pub fn restart_with(&mut self, flags: &[&str]) -> Result<(), String> {
+        self.flags.truncate(1);
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self.restart()
     }
 
     /// Kills it where it stands, as a power cut would. It stays down until [`MariaDb::restart`].
@@ -164,6 +183,15 @@ impl MariaDb {
         let failed = |error: std::io::Error| format!("{}: {error}", file.display());
         let input = std::fs::File::open(file).map_err(failed)?;
         daemon::output(self.client().stdin(input)).map(drop)
+    }
+
+    /// Makes the tables of a Gazelle site, empty, with what a tracker reads and writes.
+    pub fn make_gazelle(&self, tables: GazelleTables) -> Result<(), String> {
+        let statements = match tables {
+            GazelleTables::WhatCd => include_str!("mariadb/whatcd.sql"),
+            GazelleTables::Ops => include_str!("mariadb/ops.sql"),
+        };
+        self.query(statements).map(drop)
     }
 
     fn client(&self) -> Command {

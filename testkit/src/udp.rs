@@ -57,6 +57,11 @@ impl Client {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
+        Self::connect_from(local, server)
+    }
+
+    /// As [`Client::connect`], from an address of this machine: any of 127.0.0.0/8 is one.
+    pub fn connect_from(local: IpAddr, server: SocketAddr) -> Result<Self, String> {
         let socket = UdpSocket::bind((local, 0)).and_then(|socket| {
             socket.connect(server)?;
             socket.set_read_timeout(Some(LIMIT))?;

@@ -3,6 +3,7 @@ import { createApp } from "vue";
 import App from "./App.vue";
 import { config, readConfig } from "./config";
 import { speakDecided } from "./messages";
+import "element-plus/theme-chalk/base.css";
 import "./styles/palette.css";
 import "./styles/base.css";
 

@@ -23,7 +23,9 @@ describe.each([
   it("name the same values", () => {
     for (const [key, message] of Object.entries(ours)) {
       const expected = names(texts(message).at(-1) ?? "");
-      for (const text of texts(theirs[key] ?? "")) expect([key, names(text)]).toEqual([key, expected]);
+      for (const text of texts(theirs[key] ?? "")) {
+        expect([key, names(text)]).toEqual([key, expected]);
+      }
     }
   });
 

@@ -76,7 +76,7 @@ const TASKS: [Task; 11] = [
     Task {
         name: "ui",
         arguments: "[--check]",
-        about: "build the pages to ui/dist; --check fails where it is not what is committed",
+        about: "build the pages to ui/dist; --check fails if it differs from the commit",
         run: ui::run,
     },
     Task {

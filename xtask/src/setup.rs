@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs what tests and checks need, only what is missing.
 //!
-//! The clients of the interop tests come from Debian, libtorrent's Python module from PyPI into a
-//! virtual environment of its own, what drives the browser from npm. No service is started, and
+//! The clients of the interop tests come from Debian, Python's modules from PyPI into a virtual
+//! environment of their own, what drives the browser from npm. No service is started, and
 //! none is left to start at boot.
 
 use std::path::{Path, PathBuf};
@@ -61,8 +61,9 @@ const PYTHON: &str = "/usr/bin/python3";
 /// Where Debian puts fonts.
 const FONTS: &str = "/usr/share/fonts";
 
-/// What the interop tests were written against.
-const LIBTORRENT: &str = "libtorrent==2.1.1";
+/// From PyPI: what the tests were written against. Each gives a module of its name, whose package
+/// has this version.
+const MODULES: [(&str, &str); 2] = [("libtorrent", "2.1.1"), ("schemathesis", "4.32.5")];
 
 /// Installs packages, named as its arguments, as root. While it runs, policy-rc.d keeps what it
 /// installs from being started; the packages with a service of their own are then disabled, where
@@ -94,7 +95,7 @@ pub(crate) fn run(workspace: &Workspace, _: &[String]) -> Outcome {
 /// Installs what the tests need.
 pub(crate) fn for_tests(workspace: &Workspace) -> Outcome {
     install_packages()?;
-    install_libtorrent()?;
+    install_modules()?;
     ui::install(workspace)
 }
 
@@ -140,25 +141,37 @@ fn as_root() -> Result<Option<PathBuf>, String> {
     })
 }
 
-/// The tests look for the environment at the same place: see `libtorrent.rs` among the clients.
-fn install_libtorrent() -> Outcome {
+/// The tests look for the environment at the same place: see `libtorrent.rs` among the clients, and
+/// `fuzzed.rs` of the API.
+fn install_modules() -> Outcome {
     let folder = cache_dir()?.join("venv");
     let python = folder.join("bin").join("python");
-    let is_there = || {
-        let version = LIBTORRENT.replace("==", ".__version__.startswith('") + "')";
-        let check = format!("import libtorrent; assert {version}");
+    let is_there = |(name, version): &(&str, &str)| {
+        let check = format!(
+            "import importlib.metadata, {name}; \
+             assert importlib.metadata.version('{name}') == '{version}'"
+        );
         shell::succeeds(Command::new(&python).args(["-c", &check]))
     };
-    if is_there() {
+    let missing = || MODULES.iter().filter(|module| !is_there(module));
+    let wanted: Vec<String> =
+        missing().map(|(name, version)| format!("{name}=={version}")).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    eprintln!("setup: installing {LIBTORRENT} from PyPI into {}", folder.display());
-    let venv = ["-m", "venv", "--clear"];
-    shell::run(Command::new(PYTHON).args(venv).arg(&folder))
-        .map_err(|what| format!("{what}; is the Debian package python3-venv whole?"))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", LIBTORRENT];
-    shell::run(Command::new(&python).args(pip)).map_err(|what| {
-        format!("{what}; the tests need PyPI's {LIBTORRENT}: is PyPI reached, has it a wheel here?")
+    let names = wanted.join(" ");
+    eprintln!("setup: installing {names} from PyPI into {}", folder.display());
+    if !shell::succeeds(Command::new(&python).args(["-m", "pip", "--version"])) {
+        let venv = ["-m", "venv", "--clear"];
+        shell::run(Command::new(PYTHON).args(venv).arg(&folder))
+            .map_err(|what| format!("{what}; is the Debian package python3-venv whole?"))?;
+    }
+    let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:"];
+    shell::run(Command::new(&python).args(pip).args(&wanted)).map_err(|what| {
+        format!("{what}; the tests need PyPI's {names}: is PyPI reached, has it wheels for here?")
     })?;
-    if is_there() { Ok(()) } else { Err(format!("{LIBTORRENT} is installed but does not load")) }
+    match missing().next() {
+        None => Ok(()),
+        Some((name, _)) => Err(format!("{name} is installed but does not load")),
+    }
 }

@@ -30,6 +30,7 @@ pub(crate) fn read(input: impl BufRead, rows: &mut Rows<'_>) -> Result<(), Error
     let mut lines = Lines { input, text: Vec::new(), held: VecDeque::new(), number: 1 };
     let mut parser = Parser::new();
     while lines.hold(1)? {
+        rows.go_on()?;
         let number = lines.number;
         match record(&mut lines, &mut parser)? {
             Found::Row(row) => {
@@ -201,9 +202,10 @@ impl Parser {
         self.fields[start..self.ends[index]].trim_ascii()
     }
 
-    /// Whether no field is a number.
+    /// Whether it has the columns, and none of them is a number.
     fn is_heading(&self) -> bool {
-        (0..self.count).all(|index| degrees(self.field(index)).is_none())
+        let is_number = |index| degrees(self.field(index)).is_some();
+        self.count >= COLUMNS_MIN && !(0..self.count).any(is_number)
     }
 
     /// What the record says.

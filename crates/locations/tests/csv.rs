@@ -87,7 +87,8 @@ fn form_of_the_file_does_not_matter() {
     check(&format!("{AU}\n{CN}"), &[], &places);
     check(&format!("\u{feff}{AU}\n\n \r\n{CN}\n"), &[], &places);
     check(&format!("{AU}\n{CN}\n").replace('"', ""), &[], &places);
-    let heading = "\"ip_from\",\"ip_to\",\"country_code\",\"latitude\",\"longitude\"\r\n";
+    let heading = "\"ip_from\",\"ip_to\",\"country_code\",\"country_name\",\"region_name\",\
+                   \"city_name\",\"latitude\",\"longitude\"\r\n";
     check(&format!("{heading}{AU}\n{CN}\n"), &[], &places);
     check(&format!("\u{feff}{heading}{AU}\n{CN}\n"), &[], &places);
     // DB11 has two columns more.

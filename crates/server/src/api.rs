@@ -5,15 +5,19 @@
 //! thread for blocking work. Without a data folder there is nowhere to keep tokens: the API is off.
 //!
 //! - `asks`: what is asked of the owner of the settings.
+//! - `document`: the OpenAPI document.
 //! - `failures`: who has come with wrong tokens.
 //! - `refused`: what is said instead of an answer.
-//! - `settings`, `tokens`: the routes.
+//! - `lists`, `settings`, `swarms`, `tokens`: the routes.
 
 pub(crate) mod asks;
 mod body;
+mod document;
 mod failures;
+mod lists;
 mod refused;
 pub(crate) mod settings;
+mod swarms;
 mod tokens;
 
 use std::net::IpAddr;
@@ -29,7 +33,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, put};
 use axum::{Extension, Json};
 use peerage_tracker::Now;
 use serde::Serialize;
@@ -37,10 +41,11 @@ use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use crate::clock::Clock;
+use crate::stats::Source;
 use crate::threads::Event;
 use crate::tokens::{Scope, Token, TokenText, Tokens};
 use failures::{Failures, Range, Verdict};
-use refused::Refused;
+use refused::{Refusals, Refused};
 use settings::View;
 
 /// Below what all of it is.
@@ -66,6 +71,7 @@ pub(crate) struct Api {
     /// `None` without a data folder.
     tokens: Option<Tokens>,
     clock: Clock,
+    source: Arc<Source>,
     owner: SyncSender<Event>,
     failures: Mutex<Failures>,
     /// When another process's changes of the tokens were last looked for.
@@ -100,16 +106,23 @@ impl Api {
     pub(crate) fn open(
         data_dir: Option<&Path>,
         clock: Clock,
+        source: &Arc<Source>,
         owner: SyncSender<Event>,
     ) -> Result<Self, crate::tokens::Error> {
         Ok(Self {
             tokens: data_dir.map(Tokens::open).transpose()?,
             clock,
+            source: Arc::clone(source),
             owner,
             failures: Mutex::default(),
             looked: Mutex::new(clock.now()),
             settings: Mutex::default(),
         })
+    }
+
+    /// Whether it answers: there is a folder to keep tokens in.
+    pub(crate) fn is_on(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Makes a token that may do everything, if there has never been one. `None` where there has
@@ -211,12 +224,18 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/session", get(session))
         .route("/settings", get(settings::show).patch(settings::change))
+        .route("/stats", get(stats))
+        .route("/lists/{list}", get(lists::show).post(lists::change))
+        .route("/lists/{list}/{info_hash}", put(lists::put).delete(lists::remove))
+        .route("/swarms/{info_hash}", get(swarms::show).delete(swarms::remove))
         .route("/tokens", get(tokens::list).post(tokens::make))
         .route("/tokens/{id}", delete(tokens::remove))
         .fallback(|| async { Refused::not_found("there is nothing here") })
         .method_not_allowed_fallback(|| async { Refused::method() })
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(api)
+        // Outside of the guard: it tells nothing that is not in the manual.
+        .route("/openapi.json", get(document::show))
 }
 
 /// Lets through who has a token that allows it.
@@ -239,8 +258,28 @@ fn private(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
+/// Whose token was sent: to see whether it is right.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    tag = "session",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "The token is right", body = SessionReply), Refusals),
+)]
 async fn session(Extension(session): Extension<Session>) -> Json<SessionReply> {
     Json(SessionReply { name: session.0.name.clone(), scope: session.0.scope })
+}
+
+/// The same as `/stats.json`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats",
+    tag = "statistics",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "The statistics", body = serde_json::Value), Refusals),
+)]
+async fn stats(State(api): State<Arc<Api>>) -> Response {
+    Json(&*api.source.stats()).into_response()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

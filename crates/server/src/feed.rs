@@ -35,7 +35,8 @@ pub(crate) const FRAME_BYTES_MAX: usize = HEAD_BYTES + POINTS_MAX * POINT_BYTES;
 /// The viewers, and what is counted of them.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
-    /// Those that are gone are taken out with the next frame.
+    /// Those that are gone are taken out with the next frame or viewer, so there are never more
+    /// than there were viewers at once.
     senders: Mutex<Vec<Sender<Bytes>>>,
     counts: Arc<Counts>,
 }
@@ -69,7 +70,10 @@ impl Feed {
     /// One more viewer. How many there may be is for the caller to bound.
     pub(crate) fn join(&self) -> Viewer {
         let (sender, frames) = channel(FRAMES_MAX);
-        self.lock().push(sender);
+        let mut senders = self.lock();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
+        drop(senders);
         self.counts.viewers.fetch_add(1, Ordering::Relaxed);
         Viewer { frames, counts: Arc::clone(&self.counts) }
     }
@@ -128,13 +132,19 @@ pub(crate) struct Gatherer {
     points: Vec<[u8; POINT_BYTES]>,
     /// Points offered, those not kept included.
     offered: u64,
+    /// Frames not made in a row, for want of anything to tell; below [`QUIET_MAX`].
+    quiet: u32,
     rng: Rng,
 }
+
+/// Of so many frames with nothing to tell in a row, the last is made: a viewer that hears nothing
+/// could not tell a quiet tracker from one that is gone.
+const QUIET_MAX: u32 = 4;
 
 impl Gatherer {
     /// No points. `seed` is random.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { points: Vec::new(), offered: 0, rng: Rng::from_seed(seed) }
+        Self { points: Vec::new(), offered: 0, quiet: 0, rng: Rng::from_seed(seed) }
     }
 
     /// An announce over `protocol` by `address`, which is at `place`. Of more than there is room
@@ -152,13 +162,15 @@ impl Gatherer {
         }
     }
 
-    /// The frame, with so many announces since the last; the next begins without points. `None`
-    /// where there is nothing to tell.
+    /// The frame, with so many announces since the last; the next begins without points. Mostly
+    /// `None` where there is nothing to tell.
     pub(crate) fn frame(&mut self, announces: u64) -> Option<Bytes> {
         self.offered = 0;
-        if self.points.is_empty() && announces == 0 {
+        if self.points.is_empty() && announces == 0 && self.quiet + 1 < QUIET_MAX {
+            self.quiet += 1;
             return None;
         }
+        self.quiet = 0;
         let count = u16::try_from(self.points.len()).expect("POINTS_MAX is less");
         let announces = u32::try_from(announces).unwrap_or(u32::MAX);
         let mut frame = Vec::with_capacity(HEAD_BYTES + self.points.len() * POINT_BYTES);
@@ -221,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_nothing_to_tell_every_fourth_frame_says_so() {
+        let mut gatherer = Gatherer::new(1);
+        let mut made = |announces| gatherer.frame(announces).is_some();
+        let quiet: Vec<bool> = (0..8).map(|_| made(0)).collect();
+        assert_eq!(quiet, [false, false, false, true, false, false, false, true]);
+        assert_eq!(
+            [0, 0, 1, 0, 0, 0, 0].map(made),
+            [false, false, true, false, false, false, true]
+        );
+    }
+
+    #[test]
     fn more_points_than_fit_are_chosen_from_fairly() {
         let mut gatherer = Gatherer::new(7);
         let offered = 10 * POINTS_MAX as i16;
@@ -260,5 +284,9 @@ mod tests {
         assert_eq!((stats.viewers, stats.dropped_viewers, stats.points_sent), (1, 1, 0));
         drop(reader);
         assert!(!feed.is_watched());
+        for _ in 0..100 {
+            drop(feed.join());
+        }
+        assert_eq!(feed.lock().len(), 1);
     }
 }

@@ -13,11 +13,17 @@ use nix::unistd::Uid;
 /// is the tracker's to read.
 pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.create(true).mode(0o600).open(path)?;
-    if Uid::effective().is_root() {
-        let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
-        fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
-    }
+    give_to_parents_owner(&file, path)?;
     Ok(file)
+}
+
+/// Gives what was made at `path` to the owner of the folder it is in, where that is ours to do.
+pub(crate) fn give_to_parents_owner(made: &File, path: &Path) -> io::Result<()> {
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    fchown(made, Some(folder.uid()), Some(folder.gid()))
 }
 
 /// Writes `text` so that a reader finds all of it or what was there before, and so does whoever

@@ -21,11 +21,12 @@ mod latency;
 mod listen;
 mod lists;
 mod load;
-#[expect(dead_code, reason = "the map's feed asks it")]
 mod locations;
 mod log;
 mod maintenance;
+mod members;
 mod metrics;
+mod private;
 mod privileges;
 mod secrets;
 mod serve;
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
         Command::PrintManual => Ok(config::print::manual()),
         Command::Token(command) => serve::configuration(&sources)
             .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
+        Command::Members(command) => {
+            serve::configuration(&sources).and_then(|(config, _)| command.run(&config))
+        }
     };
     match result {
         Ok(text) => {

@@ -1,10 +1,12 @@
 //! What is done beside the announces: peers expire, the interval follows the load, and swarms that
 //! a new list forbids are dropped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use peerage_proto::InfoHash;
+use peerage_tracker::Tracker;
 
 use crate::clock::Clock;
 use crate::stats::Source;
@@ -22,12 +24,57 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// Ticks in a second.
 const TICKS_A_SECOND: u32 = 50;
 
-/// Set when the lists have changed: a worker may have stored a swarm by the old lists after the
-/// purge that followed the change, so there is a second one.
-pub(crate) type PurgeAgain = Arc<AtomicBool>;
+/// Swarms named in [`Again::These`], at most; for more than that all are looked at.
+const THESE_MAX: usize = 100_000;
+
+/// What is to be dropped once more, after the lists have changed: a worker may have stored a swarm
+/// by the old lists after the purge that followed the change, so there is a second one.
+#[derive(Debug, Default)]
+pub(crate) struct PurgeAgain(Mutex<Again>);
+
+#[derive(Debug, Default)]
+enum Again {
+    #[default]
+    Nothing,
+    These(Vec<InfoHash>),
+    All,
+}
+
+impl PurgeAgain {
+    /// All that the lists forbid is to be dropped once more.
+    pub(crate) fn all(&self) {
+        *self.lock() = Again::All;
+    }
+
+    /// So many of these as the lists forbid are to be dropped once more.
+    pub(crate) fn these(&self, info_hashes: &[InfoHash]) {
+        let mut again = self.lock();
+        let mut all = match std::mem::take(&mut *again) {
+            Again::Nothing => Vec::new(),
+            Again::These(these) => these,
+            Again::All => return *again = Again::All,
+        };
+        all.extend_from_slice(info_hashes);
+        *again = if all.len() <= THESE_MAX { Again::These(all) } else { Again::All };
+    }
+
+    fn purge(&self, tracker: &Tracker) {
+        // The lock is not held meanwhile.
+        let again = std::mem::take(&mut *self.lock());
+        match again {
+            Again::Nothing => {}
+            Again::These(these) => _ = tracker.purge_these(&these),
+            Again::All => _ = tracker.purge(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Again> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Goes on until it is asked to stop.
-pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &AtomicBool) {
+pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &PurgeAgain) {
     let mut ticks = 0_u32;
     while !stop.is_requested() {
         let swarms = source.tracker.swarms();
@@ -39,9 +86,7 @@ pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &Atom
                 source.tracker.breathe(clock.now(), load);
             }
             source.tracker.settle(clock.now());
-            if purge_again.swap(false, Ordering::Relaxed) {
-                source.tracker.purge();
-            }
+            purge_again.purge(&source.tracker);
         }
         ticks = ticks.wrapping_add(1);
         thread::sleep(TICK);

@@ -4,15 +4,16 @@
 //! panic ends the process before the operator does.
 
 mod asked;
+mod lists;
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use peerage_tracker::private::Private;
 use peerage_tracker::{Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -23,9 +24,10 @@ use crate::collector::Collector;
 use crate::config::keys::Takes;
 use crate::config::{CHANGED_FILE, Config, ConfigError, Sources};
 use crate::http::Answering;
-use crate::lists::{self, Lists};
 use crate::load::Probe;
+use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
+use crate::private::{self, Beside};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::shared::Carrier;
@@ -38,6 +40,7 @@ use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
 use crate::{log, secrets};
+use lists::Lists;
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -52,7 +55,7 @@ pub(crate) enum Failure {
     /// The configuration is wrong.
     Config(Vec<ConfigError>),
     /// A list is wrong.
-    List(lists::Error),
+    List(crate::lists::Error),
     /// The environment does not let us: one line.
     Start(String),
     /// A thread ended before it was asked to.
@@ -68,11 +71,14 @@ struct Running {
     latest: Config,
     settings: Settings,
     paths: Paths,
+    lists: Lists,
     tracker: Arc<Tracker>,
     source: Arc<Source>,
     snapshot: Option<Snapshot>,
-    purge_again: PurgeAgain,
+    purge_again: Arc<PurgeAgain>,
+    locations: locations::Reader,
     api: Arc<Api>,
+    private: Option<Beside>,
     /// Until it is started; `None` where the node is alone.
     carrier: Option<Carrier>,
 }
@@ -95,7 +101,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     Ok(())
 }
 
@@ -103,7 +109,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let (config, settings) = configuration(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
-    let lists = lists::read(&settings.lists, &paths).map_err(Failure::List)?;
+    let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
     config.notes.iter().for_each(|note| warn!("{note}"));
     limit(&settings)?;
@@ -123,14 +129,17 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         *file = paths.resolve(file);
     }
     let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
-    kept.into_iter().flatten().for_each(|file| warn_if_lost(&paths, file));
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(&paths, file));
     let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
     sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
     let clock = Clock::start();
-    let tracker = tracker(&settings, lists.access.clone())?;
+    let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
+    let access = lists.access(&settings);
+    let tracker = tracker(&settings, Arc::clone(&access))?;
     let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
     let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
     if let Some(snapshot) = &snapshot {
@@ -148,7 +157,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         },
         &settings.pages,
     ));
-    source.set_lists(&lists);
+    source.set_lists(&access);
     let carrier = settings.shared.as_ref().map(|shared| {
         // What the operator has set is not for others to change.
         let proposed = settings.connections.key.is_none().then_some(key);
@@ -156,21 +165,29 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         source.shared.get_or_init(|| view);
         carrier
     });
-    let threads = Threads::new();
-    let api = Api::open(kept_in.as_deref(), clock, threads.sender());
+    let mut threads = Threads::new();
+    let private = settings
+        .private
+        .as_ref()
+        .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
+    let private = private.transpose().map_err(Failure::Start)?;
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
-    let (latest, purge_again) = (config.clone(), PurgeAgain::default());
+    let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
         sources,
         started: config,
         latest,
         settings,
         paths,
+        lists,
         tracker,
         source,
         snapshot,
         purge_again,
+        locations: locations::Reader::default(),
         api,
+        private,
         carrier,
     };
     running.run(threads, bound, &connections, clock)
@@ -179,13 +196,17 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
 /// An empty tracker with the rules of the settings.
 fn tracker(
     settings: &Settings,
-    access: peerage_tracker::AccessList,
+    access: Arc<peerage_tracker::AccessList>,
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-    let rules = settings.rules(Arc::new(access));
+    let rules = settings.rules(access);
     let mut tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
     if let Some(shared) = &settings.shared {
         shared.share(&mut tracker).map_err(|error| start_failure("name the node", &error))?;
+    }
+    if let Some(private) = &settings.private {
+        let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
+        tracker = tracker.with_members(Private::new(key, private.terms.clone()));
     }
     Ok(Arc::new(tracker))
 }
@@ -236,7 +257,7 @@ impl Running {
         });
         info!("stopping");
         stop.request();
-        match threads.wait(STOP_TIME_MAX) {
+        match self.wait(&mut threads) {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
@@ -244,6 +265,16 @@ impl Running {
             snapshot.save(self.tracker.swarms(), clock.now());
         }
         outcome
+    }
+
+    /// Waits for all threads to end, and returns how many have not. The one that writes what was
+    /// announced comes after those that are told it.
+    fn wait(&mut self, threads: &mut Threads) -> usize {
+        let Some(private) = self.private.take() else { return threads.wait(STOP_TIME_MAX) };
+        drop(private.site);
+        threads.wait_for_all_but(1, STOP_TIME_MAX);
+        private.jobs.stop();
+        threads.wait(private.stop_time_max)
     }
 
     fn spawn(
@@ -276,7 +307,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
-                    site: None,
+                    site: self.private.as_ref().and_then(|private| private.site.clone()),
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
@@ -293,6 +324,8 @@ impl Running {
 
     /// Starts what runs beside the announces.
     fn spawn_beside(&self, threads: &mut Threads, clock: Clock, stop: &Stop) -> io::Result<()> {
+        self.read_locations();
+        self.locations.spawn(threads, self.source.locations.clone(), clock, stop.clone())?;
         let (source, stopped) = (Arc::clone(&self.source), stop.clone());
         let mut collector = Collector::new(source, secrets::random_seed()?);
         threads.spawn("collector".into(), move || collector.run(&stopped))?;
@@ -317,7 +350,10 @@ impl Running {
             match threads.next() {
                 Event::Signal(Signal::Stop) => return Ok(()),
                 Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::ReloadLists) => self.reload_lists(),
+                Event::Signal(Signal::ReloadLists) => {
+                    self.reload_lists();
+                    self.read_locations();
+                }
                 Event::Ask(ask) => self.answer(ask),
                 Event::Ended(end) => {
                     let how = if end.panicked { "panicked" } else { "ended" };
@@ -331,7 +367,7 @@ impl Running {
     fn reload(&mut self) {
         self.api.refresh_tokens();
         let read = configuration(&self.sources).and_then(|(config, settings)| {
-            let lists = lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
+            let lists = crate::lists::read(&settings.lists, &self.paths).map_err(Failure::List)?;
             Ok((config, settings, lists))
         });
         let (config, settings, lists) = match read {
@@ -354,35 +390,27 @@ impl Running {
                 warn!("{} has changed: that takes a restart", key.name);
             }
         }
-        self.latest = config;
-        self.settings.take_reloadable(settings);
-        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.use_lists(lists);
-        self.show_settings();
+        self.take_settings(config, settings);
+        self.take_lists(lists);
+        self.read_locations();
         info!("configuration reloaded");
     }
 
-    /// Reads the lists again. If anything is wrong, the old ones stay in force.
-    fn reload_lists(&mut self) {
-        match lists::read(&self.settings.lists, &self.paths) {
-            Ok(lists) => self.use_lists(lists),
-            Err(error) => {
-                error!("{error}");
-                error!("a list is wrong, the old ones stay in force");
-            }
-        }
+    /// Takes settings into force, but for the rules and what stands in files.
+    fn take_settings(&mut self, config: Config, settings: Settings) {
+        self.latest = config;
+        self.settings.take_reloadable(settings);
+        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
+        self.show_settings();
     }
 
-    /// Takes lists, and the rules of the settings, into force.
-    fn use_lists(&self, lists: Lists) {
-        self.source.set_lists(&lists);
-        info!("lists: {lists}");
-        self.tracker.set_rules(self.settings.rules(Arc::new(lists.access)));
-        let purged = self.tracker.purge();
-        if purged.swarms > 0 {
-            info!("swarms no longer allowed, and dropped: {}", purged.swarms);
-        }
-        self.purge_again.store(true, Ordering::Relaxed);
+    /// Has the location files read, on their own thread.
+    fn read_locations(&self) {
+        let Settings { locations, process, .. } = &self.settings;
+        self.locations.read(match locations.wanted {
+            false => Wanted::Nothing,
+            true => Wanted::new(&locations.files, process.data_dir.as_deref(), &self.paths),
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, shared, udp};
+use crate::{http, private, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) snapshot_interval: Option<Duration>,
     /// The files of the lists.
     pub(crate) lists: ListFiles,
+    /// Whether there is an allow list in force; `None` where there is one if it has an entry.
+    pub(crate) only_allowed: Option<bool>,
     /// For the UDP workers.
     pub(crate) udp: udp::Settings,
     /// Of connection ids.
@@ -39,12 +41,16 @@ pub(crate) struct Settings {
     pub(crate) answers: Arc<peerage_tracker::http::Settings>,
     /// For the pages.
     pub(crate) pages: Pages,
+    /// The location files.
+    pub(crate) locations: LocationFiles,
     /// With whom swarms are shared; `None` for nobody.
     pub(crate) shared: Option<shared::Settings>,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
     pub(crate) process: Process,
+    /// Of private mode; `None` where the tracker is open.
+    pub(crate) private: Option<private::Settings>,
 }
 
 /// Where to listen.
@@ -78,6 +84,15 @@ pub(crate) struct Connections {
     pub(crate) key: Option<[u8; 16]>,
 }
 
+/// The location files.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationFiles {
+    /// Whether they are read: there are pages to show a map, and the operator wants it.
+    pub(crate) wanted: bool,
+    /// Those named. Without any they are looked for.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// For the pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
@@ -85,6 +100,8 @@ pub(crate) struct Pages {
     pub(crate) charset: String,
     /// The language they are in, whatever the browser asks for.
     pub(crate) locale: Option<String>,
+    /// Whether there is a map.
+    pub(crate) map: bool,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
@@ -138,9 +155,11 @@ impl Settings {
     pub(crate) fn new(config: &Config, cpus: usize) -> Result<Self, ConfigError> {
         let values = &config.values;
         let rules = rules(config, cpus)?;
-        let http = http_settings(config);
-        let waits = Arc::new(http::Waits::new(&http));
         let limits = limits(config, &rules)?;
+        let private = private::Settings::new(config, limits.peer_timeout)?;
+        let site = private.as_ref().is_some_and(|private| private.gazelle.is_some());
+        let http = http::Settings { site, ..http_settings(config) };
+        let waits = Arc::new(http::Waits::new(&http));
         Ok(Self {
             listen: listen(config, cpus)?,
             shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
@@ -153,6 +172,7 @@ impl Settings {
                 allow: values.access.allow.clone(),
                 deny: values.access.deny.clone(),
             },
+            only_allowed: values.access.only_allowed.given(),
             udp: udp_settings(config),
             connections: Connections {
                 lifetime: Duration::from_secs(values.udp.connection_id_lifetime.0),
@@ -161,9 +181,14 @@ impl Settings {
             http,
             answers: Arc::new(answers(config)?),
             pages: pages(config, Arc::clone(&waits))?,
+            locations: LocationFiles {
+                wanted: values.listen.tcp && values.pages.locations,
+                files: values.pages.location_files.0.clone(),
+            },
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
+            private,
         })
     }
 
@@ -171,8 +196,10 @@ impl Settings {
     pub(crate) fn take_reloadable(&mut self, newer: Self) {
         self.rules = newer.rules;
         self.lists = newer.lists;
+        self.only_allowed = newer.only_allowed;
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
+        self.locations = newer.locations;
     }
 
     /// The rules with the lists in force.
@@ -339,6 +366,7 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
     Ok(Pages {
         charset,
         locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
+        map: values.pages.locations,
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,

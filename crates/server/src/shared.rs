@@ -53,6 +53,10 @@ impl Settings {
         if values.redis.0.is_empty() {
             return Ok(None);
         }
+        if config.values.private.enabled {
+            let right = "empty: the swarms of a private tracker are not shared yet".into();
+            return Err(config.wrong("shared.redis", right));
+        }
         let target = Target::parse(&values.redis.0)
             .map_err(|error| config.wrong("shared.redis", format!("a URL ({error})")))?;
         let refresh_secs = (promised_secs / 3).max(1);

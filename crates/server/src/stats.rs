@@ -18,14 +18,15 @@ use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
-use peerage_tracker::{Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker};
+use peerage_tracker::{
+    AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker,
+};
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
-use crate::lists::Lists;
 use crate::load::Probe;
 use crate::settings::Pages;
 use crate::{locations, shared, web};
@@ -110,6 +111,8 @@ pub(crate) struct Stats {
     pub(crate) http: HttpStats,
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
+    /// Of the location files in force; null without any.
+    pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
     /// Over the last minute; null where there was no request.
@@ -276,8 +279,9 @@ impl Source {
     }
 
     /// Takes note of lists that have come into force.
-    pub(crate) fn set_lists(&self, lists: &Lists) {
-        *lock(&self.lists) = ListSizes { allowed: lists.allowed, denied: lists.denied };
+    pub(crate) fn set_lists(&self, access: &AccessList) {
+        let allowed = access.allowed().map(|list| list.len() as u64);
+        *lock(&self.lists) = ListSizes { allowed, denied: access.denied().len() as u64 };
     }
 
     /// Takes note of how things stand, for rates and history. By one thread, once a second.
@@ -299,6 +303,11 @@ impl Source {
         if let Some(largest) = &self.largest {
             lock(largest).go_on(self.tracker.swarms(), totals.swarms);
         }
+    }
+
+    /// Whether the largest swarms are told.
+    pub(crate) fn tells_largest(&self) -> bool {
+        self.largest.is_some()
     }
 
     /// Takes note of the clients of some announces.
@@ -375,6 +384,7 @@ impl Source {
             },
             http: self.workers.http(&tally),
             pages: self.web.stats(),
+            locations: self.locations.status(),
             rates: recent.rates(),
             latency: recent.latency(&latencies),
             clients: lock(&self.clients).top(now),

@@ -37,5 +37,5 @@ pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
     Announce, Change, Counts, Effect, Elsewhere, Expired, Hearsay, Learnt, Limits, News, PeerIds,
-    Peers, Role, Stored, SwarmKey, Totals, Walked, Want,
+    Peers, Role, Stored, SwarmKey, Totals, View, Walked, Want,
 };

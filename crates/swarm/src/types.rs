@@ -165,6 +165,17 @@ impl Counts {
     }
 }
 
+/// One swarm, as an operator sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Over both families, and over all nodes as far as is known.
+    pub counts: Counts,
+    /// IPv4 peers held here, of any role.
+    pub peers_v4: u64,
+    /// IPv6 peers held here, of any role.
+    pub peers_v6: u64,
+}
+
 /// What became of the announcing peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {

@@ -331,3 +331,29 @@ fn peer_timeout_is_what_it_was_last_set_to() {
     assert_eq!(client.swarms.peer_timeout(), timeout);
     assert_eq!(handed_out(&mut client), 1);
 }
+
+#[test]
+fn one_swarm_is_looked_at_and_dropped_whatever_its_size() {
+    let mut client = Client::new(LIMITS);
+    let swarms: [(u32, u32); 4] = [(1, 1), (2, 20), (3, 300), (4, 40_000)];
+    let mut next = 0;
+    for (swarm, peers) in swarms {
+        for peer in next..next + peers {
+            let role = if peer.is_multiple_of(2) { Role::Seeder } else { Role::Leecher };
+            client.announce(NOW, &here(swarm, peer, role, 0));
+            client.announce(NOW, &as_v6(here(swarm, peer, role, 0)));
+        }
+        next += peers;
+    }
+    for (swarm, peers) in swarms {
+        let view = client.swarms.look(&hash(swarm)).expect("it is there");
+        assert_eq!((view.peers_v4, view.peers_v6), (peers.into(), peers.into()), "{swarm}");
+        assert_eq!(view.counts, client.swarms.scrape(&hash(swarm)));
+        let gone = client.swarms.remove(&hash(swarm));
+        assert_eq!((gone.swarms, gone.peers), (1, 2 * u64::from(peers)), "{swarm}");
+        assert_eq!(client.swarms.look(&hash(swarm)), None);
+        assert_eq!(client.swarms.remove(&hash(swarm)).swarms, 0);
+    }
+    let totals = client.swarms.totals();
+    assert_eq!((totals.swarms, totals.seeders_v4 + totals.leechers_v6), (0, 0));
+}

@@ -44,9 +44,9 @@ export interface Latency {
 export interface Interval {
   now_secs: number;
   goal_secs: number;
-  min_secs?: number;
-  max_secs?: number;
-  why?: string;
+  min_secs: number;
+  max_secs: number;
+  why: string;
 }
 
 export interface Client {
@@ -91,12 +91,12 @@ export interface Stats {
     replies: Record<string, number>;
   };
   pages: { requests: number; open: number; turned_away: number };
-  rates?: ByProtocol<ByFamily<Requests>>;
-  latency?: ByProtocol<Latency | null>;
-  clients?: Client[];
-  largest?: Swarm[] | null;
-  locations?: { file: string; rows: number; bytes: number; loaded_at_secs: number } | null;
-  map?: { viewers: number; dropped_viewers: number; points_sent: number };
+  rates: ByProtocol<ByFamily<Requests>>;
+  latency: ByProtocol<Latency | null>;
+  clients: Client[];
+  largest: Swarm[] | null;
+  locations: { file: string; rows: number; bytes: number; loaded_at_secs: number } | null;
+  map: { viewers: number; dropped_viewers: number; points_sent: number };
 }
 
 export type Span = "minute" | "hour" | "day";

@@ -6,12 +6,15 @@
 use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
+use peerage_proto::InfoHash;
 use tokio::sync::oneshot;
 
 use super::Api;
 use super::refused::Refused;
 use crate::changed::Patch;
 use crate::config::ConfigError;
+use crate::lists::Which;
+use crate::lists::kept::{Done, ENTRIES_MAX};
 use crate::threads::Event;
 
 /// How long an answer is waited for: to read and sort a list of millions takes seconds.
@@ -29,6 +32,19 @@ pub(crate) enum Ask {
         /// Takes what became of it.
         answer: oneshot::Sender<Result<(), NotChanged>>,
     },
+    /// A list is to be changed.
+    List {
+        /// Which.
+        which: Which,
+        /// What is to be on it.
+        add: Vec<InfoHash>,
+        /// What is not to be on it.
+        remove: Vec<InfoHash>,
+        /// Who wants it, as the log names it.
+        by: String,
+        /// Takes what became of it.
+        answer: oneshot::Sender<Result<Done, NotChanged>>,
+    },
 }
 
 /// Why something was not changed.
@@ -36,6 +52,8 @@ pub(crate) enum Ask {
 pub(crate) enum NotChanged {
     /// What is asked for contradicts something; at least one.
     Wrong(Vec<ConfigError>),
+    /// The list would have too many entries.
+    ListFull,
     /// It cannot be kept, so it was not done. One line, for the log.
     NotKept(String),
 }
@@ -46,6 +64,9 @@ impl From<NotChanged> for Refused {
             NotChanged::Wrong(errors) => errors
                 .first()
                 .map_or_else(|| Self::not_now("it was refused without a reason"), Self::from),
+            NotChanged::ListFull => {
+                Self::conflict(format!("a list may have {ENTRIES_MAX} entries"), "add")
+            }
             NotChanged::NotKept(line) => {
                 tracing::error!("{line}");
                 Self::not_now("it cannot be kept, so it was not done: the log says why")

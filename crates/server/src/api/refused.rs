@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::config::ConfigError;
 use crate::tokens;
@@ -26,6 +26,60 @@ pub(crate) struct Refused {
     status: StatusCode,
     problem: Problem,
     retry_after_secs: Option<u64>,
+}
+
+/// What every route may say instead of an answer, for the document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is for the document alone")]
+pub(super) enum Refusals {
+    /// What was sent cannot be read.
+    #[response(status = 400)]
+    Malformed(Problem),
+    /// There was no token, or it is not known.
+    #[response(status = 401)]
+    NoToken(Problem),
+    /// The token allows less than this takes.
+    #[response(status = 403)]
+    ScopeTooSmall(Problem),
+    /// There is no such thing here, or the API is off.
+    #[response(status = 404)]
+    NotFound(Problem),
+    /// Too many wrong tokens: wait as long as Retry-After says.
+    #[response(status = 429)]
+    TooMany(Problem),
+    /// It cannot be done now: too much is asked at once, it stops, or a file cannot be written.
+    #[response(status = 503)]
+    NotNow(Problem),
+}
+
+/// What a route with parameters may say besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is for the document alone")]
+pub(super) enum Unprocessable {
+    /// A value is wrong; `field` names it.
+    #[response(status = 422)]
+    Wrong(Problem),
+}
+
+/// What a route with a body may say besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is for the document alone")]
+pub(super) enum BodyRefusals {
+    /// The body is too long.
+    #[response(status = 413)]
+    TooLong(Problem),
+    /// A value is wrong; `field` names it.
+    #[response(status = 422)]
+    Wrong(Problem),
+}
+
+/// What a route may say that changes what others change as well.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is for the document alone")]
+pub(super) enum Conflicting {
+    /// It contradicts what is there.
+    #[response(status = 409)]
+    Conflict(Problem),
 }
 
 /// How long to wait when too much is to be done already.

@@ -8,7 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::asks::Ask;
-use super::refused::Refused;
+use super::document::SettingsPatch;
+use super::refused::{BodyRefusals, Refusals, Refused};
 use super::{Api, Session, body, lock};
 use crate::changed::{self, Patch};
 use crate::config::keys::{Key, SECTIONS, Takes, Values};
@@ -137,7 +138,7 @@ impl Setting {
             Kind::Number => (ViewKind::Number, None),
             Kind::Bool => (ViewKind::Bool, None),
             Kind::Text | Kind::Path | Kind::Secret => (ViewKind::Text, None),
-            Kind::List => (ViewKind::List, None),
+            Kind::List | Kind::Paths => (ViewKind::List, None),
         };
         let amount = |text| value::amount(shape.kind, text).map(|amount| amount as f64);
         Self {
@@ -170,11 +171,32 @@ impl Setting {
 }
 
 /// What is in force.
+#[utoipa::path(
+    get,
+    path = "/api/v1/settings",
+    tag = "settings",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "All settings", body = View), Refusals),
+)]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Json<View> {
     Json(View::clone(&lock(&api.settings)))
 }
 
 /// Changes settings, all or none of them, and keeps them over a restart. Null takes a change back.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/settings",
+    tag = "settings",
+    security(("token" = ["admin"])),
+    request_body(
+        content = SettingsPatch,
+        example = json!({"announce.max_interval": "20m", "announce.jitter": 30}),
+    ),
+    responses(
+        (status = 200, description = "All settings after the change", body = View),
+        Refusals, BodyRefusals,
+    ),
+)]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::refused::Refused;
+use super::refused::{BodyRefusals, Conflicting, Refusals, Refused};
 use super::{Api, Session, body};
 use crate::tokens::{self, Scope, Tokens};
 
@@ -42,7 +42,7 @@ pub(crate) struct TokenView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
     /// A name unlike any other's, on one line.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     name: String,
     /// What it is to allow.
     scope: Scope,
@@ -62,6 +62,13 @@ pub(crate) struct MadeToken {
 }
 
 /// All tokens, without their texts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    security(("token" = ["admin"])),
+    responses((status = 200, description = "All tokens", body = TokenList), Refusals),
+)]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<TokenList>, Refused> {
     let tokens = api.tokens()?.all();
     let view = |token: &tokens::Token| TokenView {
@@ -74,6 +81,17 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<TokenList>,
 }
 
 /// Makes a token and shows its text, this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    security(("token" = ["admin"])),
+    request_body(content = NewToken, example = json!({"name": "monitoring", "scope": "read"})),
+    responses(
+        (status = 201, description = "The token", body = MadeToken),
+        Refusals, BodyRefusals, Conflicting,
+    ),
+)]
 pub(super) async fn make(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,
@@ -88,6 +106,14 @@ pub(super) async fn make(
 }
 
 /// Removes a token: what it allowed is refused from here on.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tokens/{id}",
+    tag = "tokens",
+    security(("token" = ["admin"])),
+    params(("id" = String, Path, description = "The id of the token", pattern = "^[0-9a-f]{8}$")),
+    responses((status = 204, description = "It is gone"), Refusals),
+)]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Extension(session): Extension<Session>,

@@ -10,8 +10,9 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, Raw,
-    RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value, Whole,
+    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, PricingWord,
+    Raw, RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value,
+    Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -56,7 +57,7 @@ impl Key {
     /// Whether the API may change it: not what takes a restart, and never which files are opened.
     pub(crate) fn is_live(&self) -> bool {
         let kind = (self.shape)().kind;
-        self.takes == Takes::Reload && kind != Kind::Path && kind != Kind::Secret
+        self.takes == Takes::Reload && !matches!(kind, Kind::Path | Kind::Paths | Kind::Secret)
     }
 
     /// Its name within its section.
@@ -231,6 +232,9 @@ config! {
         [Reload] allow: Option<PathBuf> = None;
         /// A file of the same form: these are not tracked, whatever the other list says.
         [Reload] deny: Option<PathBuf> = None;
+        /// Whether nothing is tracked but what the allow list holds. "auto" is true where `allow`
+        /// names a file, or where an entry has been added to the allow list through the API.
+        [Reload] only_allowed: Auto<bool> = Auto::Auto;
     }
     /// UDP (BEP 15).
     udp: Udp {
@@ -281,8 +285,12 @@ config! {
         /// The language of the pages and of their numbers, for everyone: "en", "zh-CN" or "ru",
         /// also as "ru_RU.UTF-8". Empty, or a language they are not in, for that of the browser.
         [Restart] locale: String = String::new();
-        /// Whether a map may show where peers are. There is no map yet: it has no effect.
-        [Restart] locations: bool = true;
+        /// Whether location files are read, for the map to show where peers are.
+        [Reload] locations: bool = true;
+        /// The location files: CSV of IP2Location or `.mmdb`. An address is looked up in the first
+        /// that has any of its family. Without any, files are looked for by their usual names in
+        /// process.data_dir, and then in the folder that the tracker was started in.
+        [Reload] location_files: Many<PathBuf> = Many(Vec::new());
         /// Whether the statistics tell the twenty largest swarms, by their info_hashes.
         [Restart] largest_swarms: bool = false;
         /// Most viewers of the map at once. One more is told to come back later.
@@ -293,6 +301,25 @@ config! {
         /// Whether it is one. A key `mode` before the first section, with "private" for its value,
         /// says the same.
         [Restart] enabled: bool = false;
+        /// What every transfer costs at most: "normal"; "free" for uploads that count and
+        /// downloads that do not, for everyone and every torrent; "neutral" for neither.
+        [Restart] pricing: PricingWord = PricingWord::Normal;
+        /// Whether all uploads count twice.
+        [Restart] double_upload: bool = false;
+        /// Most peers of one member at one torrent. One more is warned and handed nobody.
+        [Restart] peers_per_torrent_max: Whole<1, 10_000> = Whole(3);
+        /// Most peers in all. One more is warned and handed nobody.
+        [Restart] peers_max: Whole<1, 1_000_000_000> = Whole(20_000_000);
+        /// A peer that announces again within this time is warned and handed nobody; what it moved
+        /// counts all the same. Not where it completes or stops. 0 for never.
+        [Restart] early: Seconds<0, 3600> = Seconds(60);
+        /// Whether a member who may not download is charged for what comes anyway.
+        [Restart] charge_forbidden: bool = true;
+        /// Who moves more bytes a second gets credit for none of it: such a number is made up.
+        [Restart] bytes_per_sec_max: Bytes<1_048_576, 1_125_899_906_842_624> = Bytes(1 << 40);
+        /// Most rows that wait for the database. Beyond it peers that were only seen again are not
+        /// written, and others later; what is owed to members always waits.
+        [Restart] ledger_rows_max: Whole<1000, 100_000_000> = Whole(1_000_000);
         /// How long a client that asks for a torrent that was deleted is told why.
         [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);
     }

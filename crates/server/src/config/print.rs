@@ -26,8 +26,9 @@ Durations are written `\"90s\"`, `\"30m\"`, `\"1h30m\"` or as a number of second
 `\"64KiB\"`, `\"8MiB\"` or as a number of bytes. Lists are arrays in the file and separated by
 commas elsewhere.
 
-SIGHUP reads the file and the lists again, SIGUSR1 the lists alone. If anything is wrong, what is in
-force stays in force. [`peerage.example.toml`](../peerage.example.toml) is a file to start from.
+SIGHUP reads the file, the lists and the location files again, SIGUSR1 the lists and the location
+files. If anything is wrong, what is in force stays in force.
+[`peerage.example.toml`](../peerage.example.toml) is a file to start from.
 ";
 
 /// `peerage.example.toml`.

@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     Text,
     /// The path of a file. Never the API's to change: it would make us open what it names.
     Path,
+    /// The paths of files, and no more the API's to change.
+    Paths,
     /// A text that is not shown.
     Secret,
     /// Texts.
@@ -362,6 +364,25 @@ impl Value for Option<PathBuf> {
     }
 }
 
+/// A path.
+impl Value for PathBuf {
+    fn right() -> String {
+        "a path".into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        raw.text().filter(|text| !text.is_empty()).map(Self::from)
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Path)
+    }
+}
+
 /// Values in a list: an array in the file, separated by commas elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Many<T>(pub(crate) Vec<T>);
@@ -388,7 +409,10 @@ impl<T: Value> Value for Many<T> {
     }
 
     fn shape() -> Shape {
-        Shape::of(Kind::List)
+        Shape::of(match T::shape().kind {
+            Kind::Path => Kind::Paths,
+            _ => Kind::List,
+        })
     }
 }
 
@@ -632,6 +656,18 @@ choice! {
         Peerage = "peerage",
         /// A site's, of either generation.
         Gazelle = "gazelle",
+    }
+}
+
+choice! {
+    /// What a transfer costs.
+    PricingWord {
+        /// Upload and download both count.
+        Normal = "normal",
+        /// Upload alone counts.
+        Free = "free",
+        /// Neither counts.
+        Neutral = "neutral",
     }
 }
 

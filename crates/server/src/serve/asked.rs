@@ -18,11 +18,15 @@ impl Running {
                 // Whoever has gone meanwhile finds it done.
                 let _ = answer.send(self.change_settings(&patch, &by));
             }
-            Ask::Settings { .. } => {}
+            Ask::List { which, add, remove, by, answer } if !answer.is_closed() => {
+                let _ = answer.send(self.change_list(which, add, remove, &by));
+            }
+            Ask::Settings { .. } | Ask::List { .. } => {}
         }
     }
 
-    /// Changes settings: all of them, or none if one is wrong or they cannot be kept.
+    /// Changes settings: all of them, or none if one is wrong or they cannot be kept. What a reload
+    /// does with files is done only where a change asks for it: they may be large.
     fn change_settings(&mut self, patch: &Patch, by: &str) -> Result<(), NotChanged> {
         let Some(file) = self.sources.changed.clone() else {
             return Err(NotChanged::NotKept("there is no process.data_dir".into()));
@@ -38,12 +42,18 @@ impl Running {
             let (from, to) = (self.latest.written(key), config.written(key));
             info!("{} was {from} and is now {to}, changed by {by}", key.name);
         }
-        self.latest = config;
-        self.settings.take_reloadable(settings);
-        let access = Arc::clone(&self.tracker.rules().access);
-        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        self.tracker.set_rules(self.settings.rules(access));
-        self.show_settings();
+        let only_allowed = self.settings.only_allowed;
+        let locations = self.settings.locations.wanted;
+        self.take_settings(config, settings);
+        if self.settings.only_allowed == only_allowed {
+            let access = Arc::clone(&self.tracker.rules().access);
+            self.tracker.set_rules(self.settings.rules(access));
+        } else {
+            self.use_lists();
+        }
+        if self.settings.locations.wanted != locations {
+            self.read_locations();
+        }
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
@@ -33,6 +32,7 @@ struct Content {
     document: Document,
     html: String,
     locale: Option<String>,
+    shown: Shown,
     udp_port: Option<u16>,
 }
 
@@ -46,7 +46,7 @@ struct Config<'a> {
     mode: &'static str,
     /// By the host that was asked.
     announce_urls: Vec<String>,
-    pages: Shown,
+    pages: &'a Shown,
     /// Whether it is known where addresses are.
     locations: bool,
 }
@@ -60,13 +60,20 @@ struct Shown {
     largest: bool,
 }
 
-/// The pages of the tracker that `source` tells about.
-pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16>) -> Router {
+/// The pages of the tracker that `source` tells about. `is_api_on` is whether there is anything to
+/// change the settings with.
+pub(super) fn router(
+    source: Arc<Source>,
+    settings: &Pages,
+    udp_port: Option<u16>,
+    is_api_on: bool,
+) -> Router {
     let html = match settings.charset.as_str() {
         "" => "text/html".into(),
         charset => format!("text/html; charset={charset}"),
     };
     let (document, locale) = (Document::new(), settings.locale.clone());
+    let shown = Shown { map: settings.map, settings: is_api_on, largest: source.tells_largest() };
     ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, get(page)))
@@ -76,13 +83,12 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
-        .with_state(Arc::new(Content { source, document, html, locale, udp_port }))
+        .with_state(Arc::new(Content { source, document, html, locale, shown, udp_port }))
         .merge(assets::router())
-        .layer(map_response(secured))
 }
 
 /// Adds what every reply is to be taken with.
-async fn secured(mut response: Response) -> Response {
+pub(super) async fn secured(mut response: Response) -> Response {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -101,7 +107,7 @@ pub(super) fn fresh(content_type: &str, body: String) -> Response {
 }
 
 /// A body in JSON, as of now.
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(json) => fresh("application/json", json),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -144,8 +150,8 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         locales: LOCALES,
         mode: "open",
         announce_urls: content.announce_urls(&headers),
-        pages: Shown { map: true, settings: true, largest: false },
-        locations: false,
+        pages: &content.shown,
+        locations: content.source.locations.is_loaded(),
     })
 }
 

@@ -1,0 +1,91 @@
+//! Where the database is, what is in it, and how long anything may take.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Which language a database speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite, embedded.
+    Sqlite,
+    /// MariaDB and MySQL.
+    MySql,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// Whose tables there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Ours: made and kept up by [`Store::open`](crate::Store::open).
+    Own,
+    /// A Gazelle site's, in MariaDB or MySQL: taken as they are.
+    Gazelle(GazelleDialect),
+}
+
+/// Where a Gazelle site keeps its sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GazelleDialect {
+    /// Found out by looking at the tables.
+    #[default]
+    Auto,
+    /// WhatCD Gazelle and Ocelot 1.0: in `users_main` and `torrents`.
+    WhatCd,
+    /// OPSnet Gazelle and Ocelot 2: in `users_leech_stats` and `torrents_leech_stats`.
+    Ops,
+}
+
+/// How a [`Store`](crate::Store) is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the database is: `sqlite:FILE`, `mysql://USER:PASSWORD@HOST:PORT/NAME` (also
+    /// `mariadb://`; `?socket=PATH` for a socket) or `postgres://USER:PASSWORD@HOST:PORT/NAME`
+    /// (`?host=FOLDER` for a socket). TLS is used where the server offers it; `ssl-mode` and
+    /// `sslmode` in the query decide otherwise, as the database's own clients have it.
+    pub url: String,
+    /// Whose tables there are.
+    pub schema: Schema,
+    /// Whether nothing is ever written.
+    pub readonly: bool,
+    /// Connections at once, 1 to 4: the flush loop has one, reloads and the API share the others.
+    pub connections_max: u32,
+    /// How long a connection may take to be made.
+    pub connect_time_max: Duration,
+    /// How long one statement may take; reading at the start has ten times that for each page.
+    pub statement_time_max: Duration,
+}
+
+impl Options {
+    /// Options for a database, with everything else as it usually is: 4 connections, 5 s to
+    /// connect, 30 s a statement.
+    pub fn new(url: impl Into<String>, schema: Schema) -> Self {
+        Self {
+            url: url.into(),
+            schema,
+            readonly: false,
+            connections_max: 4,
+            connect_time_max: Duration::from_secs(5),
+            statement_time_max: Duration::from_secs(30),
+        }
+    }
+
+    /// The language the address speaks of; `None` for an address of no database we know.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match self.url.split_once(':')?.0 {
+            "sqlite" => Some(Dialect::Sqlite),
+            "mysql" | "mariadb" => Some(Dialect::MySql),
+            "postgres" | "postgresql" => Some(Dialect::Postgres),
+            _ => None,
+        }
+    }
+}
+
+/// Leaves the address out: there is a password in it.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("schema", &self.schema)
+            .field("readonly", &self.readonly)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,537 @@
+//! How a batch gets into a database exactly once, row by row where it must be.
+//!
+//! Each list of a batch is a part. Its rows are sorted, cut into chunks of one statement, and each
+//! chunk is a transaction of its own, so that no lock is held for long and two writers never wait
+//! for each other in a circle.
+//!
+//! A chunk whose rows add up carries a mark: the same transaction counts up a number in
+//! `peerage_flush`. Where the connection dies during COMMIT, the chunk is held as it is; the next
+//! try counts up the same number first, and finds either that it is done, or that it is to be done.
+//!
+//! A chunk that the database refuses is halved until the row at fault is alone. That row is told
+//! and left out, and the others go in.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use peerage_tracker::private::{
+    Batch, MemberDelta, PeerRow, PeerVisit, Snatch, Token, TokenUse, TorrentRow,
+};
+
+use crate::database::Connection;
+use crate::error::Failure;
+use crate::statement::{Statement, Table, Value};
+use crate::{Dialect, Error};
+
+/// Most rows of one statement: what takes a database a few milliseconds.
+const CHUNK_ROWS_MAX: usize = 1000;
+
+/// A list of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// [`Batch::members`].
+    Members,
+    /// [`Batch::torrents`].
+    Torrents,
+    /// [`Batch::peers`].
+    Peers,
+    /// [`Batch::visits`].
+    Visits,
+    /// [`Batch::snatches`].
+    Snatches,
+    /// [`Batch::token_uses`].
+    TokenUses,
+    /// [`Batch::expired_tokens`]. With Gazelle's tables nothing is written: the site does.
+    ExpiredTokens,
+}
+
+/// A row that the database refused. It is not in SQL, and will not be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRow {
+    /// The table it was for.
+    pub table: &'static str,
+    /// What it says, by column; bytes in hex. No secrets: none is ever written.
+    pub columns: Vec<(&'static str, String)>,
+    /// What the database says.
+    pub error: String,
+}
+
+/// Rows of one part that are written under a mark of their own, at most once however often they
+/// are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which marks the number counts among.
+    pub writer: i64,
+    /// The mark.
+    pub number: i64,
+    /// Which list the rows are in; the others are empty.
+    pub part: Part,
+    /// The rows.
+    pub rows: Batch,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rows that are in SQL now.
+    pub rows: usize,
+    /// Rows that are not, and can be put back to be tried again.
+    pub left: Batch,
+    /// Rows that were refused.
+    pub dead: Vec<DeadRow>,
+    /// Why there is something left; the first reason of several.
+    pub error: Option<Error>,
+}
+
+/// The marks of this process.
+pub(crate) struct Marks {
+    writer: i64,
+    /// The mark used last; each part counts by itself.
+    numbers: [i64; 7],
+    /// Whether there is a table for them.
+    pub(crate) are_kept: bool,
+}
+
+/// The tables that the parts of a batch go to.
+pub(crate) trait Tables {
+    fn members(&self) -> Table;
+    fn member(&self, row: &MemberDelta) -> Vec<Value>;
+    fn torrents(&self) -> Table;
+    fn torrent(&self, row: &TorrentRow) -> Vec<Value>;
+    fn peers(&self) -> Table;
+    fn peer(&self, row: &PeerRow) -> Vec<Value>;
+    fn visits(&self) -> Table;
+    fn visit(&self, row: &PeerVisit) -> Vec<Value>;
+    fn snatches(&self) -> Table;
+    fn snatch(&self, row: &Snatch) -> Vec<Value>;
+    fn token_uses(&self) -> Table;
+    fn token_use(&self, row: &TokenUse) -> Vec<Value>;
+    fn expired_tokens(&self) -> Table;
+    fn expired_token(&self, row: &Token) -> Vec<Value>;
+    /// Whether rows of a part are for somebody else to write.
+    fn is_left_out(&self, part: Part) -> bool;
+}
+
+/// What one try at a chunk came to.
+enum Tried {
+    Written,
+    Refused(String),
+    /// The connection died during COMMIT: nobody knows.
+    Unknown(Error),
+    Failed(Error),
+}
+
+/// What is being written. It outlives the writing: who stops waiting for that loses nothing.
+pub(crate) struct Writing {
+    pub(crate) marks: Marks,
+    /// A chunk that is on its way, or of which nobody knows whether it was written. At most one:
+    /// nothing else is written before it is known.
+    pub(crate) held: Option<Held>,
+    /// Rows that are not yet on their way; each list the last row first once it is sorted.
+    pub(crate) batch: Batch,
+    pub(crate) outcome: Outcome,
+}
+
+/// What is written over one connection.
+pub(crate) struct Writer<'a> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) tables: &'a (dyn Tables + Sync),
+    pub(crate) writing: &'a mut Writing,
+}
+
+impl Part {
+    /// All parts, in the order in which they are written.
+    pub const ALL: [Self; 7] = [
+        Self::Members,
+        Self::Torrents,
+        Self::Peers,
+        Self::Visits,
+        Self::Snatches,
+        Self::TokenUses,
+        Self::ExpiredTokens,
+    ];
+
+    /// Whether rows add to what is there, so that writing them twice is wrong.
+    pub(crate) fn adds(self) -> bool {
+        !matches!(self, Self::Peers | Self::Visits | Self::ExpiredTokens)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    /// As it is kept in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Torrents => "torrents",
+            Self::Peers => "peers",
+            Self::Visits => "visits",
+            Self::Snatches => "snatches",
+            Self::TokenUses => "token_uses",
+            Self::ExpiredTokens => "expired_tokens",
+        }
+    }
+}
+
+impl Marks {
+    /// Marks that no other process counts.
+    pub(crate) fn new(are_kept: bool) -> Self {
+        // Seeded by the system, once for each process at least: enough to be different.
+        let random = RandomState::new().hash_one(SystemTime::now());
+        let writer = i64::try_from(random >> 1).expect("a bit was shifted out");
+        Self { writer, numbers: [0; 7], are_kept }
+    }
+
+    /// The mark after the last.
+    fn next(&mut self, part: Part) -> (i64, i64) {
+        let number = &mut self.numbers[part.index()];
+        *number += 1;
+        (self.writer, *number)
+    }
+}
+
+/// Cuts a batch into rows to be kept outside of SQL until they can be written.
+pub(crate) fn hold(batch: &Batch, marks: &mut Marks) -> Vec<Held> {
+    let mut held = Vec::new();
+    for part in Part::ALL {
+        macro_rules! cut {
+            ($list:ident) => {
+                for rows in batch.$list.chunks(CHUNK_ROWS_MAX) {
+                    let (writer, number) = marks.next(part);
+                    let rows = Batch { $list: rows.to_vec(), ..Batch::default() };
+                    held.push(Held { writer, number, part, rows });
+                }
+            };
+        }
+        match part {
+            Part::Members => cut!(members),
+            Part::Torrents => cut!(torrents),
+            Part::Peers => cut!(peers),
+            Part::Visits => cut!(visits),
+            Part::Snatches => cut!(snatches),
+            Part::TokenUses => cut!(token_uses),
+            Part::ExpiredTokens => cut!(expired_tokens),
+        }
+    }
+    held
+}
+
+/// Sorts each list by its key, the last first: two writers lock rows in one order.
+fn sort(batch: &mut Batch) {
+    batch.members.sort_unstable_by_key(|row| row.member);
+    batch.torrents.sort_unstable_by_key(|row| row.torrent);
+    batch.peers.sort_unstable_by_key(|row| (row.key.torrent, row.key));
+    batch.visits.sort_unstable_by_key(|row| (row.key.torrent, row.key));
+    batch.snatches.sort_unstable_by_key(|row| (row.torrent, row.member));
+    batch.token_uses.sort_unstable_by_key(|row| row.token);
+    batch.expired_tokens.sort_unstable();
+    batch.members.reverse();
+    batch.torrents.reverse();
+    batch.peers.reverse();
+    batch.visits.reverse();
+    batch.snatches.reverse();
+    batch.token_uses.reverse();
+    batch.expired_tokens.reverse();
+}
+
+/// Calls `$self.$do` with a part, how its list is found in a batch, its table, and how its rows
+/// are put.
+macro_rules! with_part {
+    ($self:ident.$do:ident($part:expr)) => {{
+        let tables = $self.tables;
+        macro_rules! call {
+            ($list:ident, $row:ident) => {
+                $self
+                    .$do($part, |batch| &mut batch.$list, tables.$list(), |row| tables.$row(row))
+                    .await
+            };
+        }
+        match $part {
+            Part::Members => call!(members, member),
+            Part::Torrents => call!(torrents, torrent),
+            Part::Peers => call!(peers, peer),
+            Part::Visits => call!(visits, visit),
+            Part::Snatches => call!(snatches, snatch),
+            Part::TokenUses => call!(token_uses, token_use),
+            Part::ExpiredTokens => call!(expired_tokens, expired_token),
+        }
+    }};
+}
+
+impl Writer<'_> {
+    /// Writes what is held, and then the batch. What could not be is left there.
+    pub(crate) async fn write(&mut self) {
+        let held = self.writing.held.as_ref().map(|held| held.part);
+        if let Some(part) = held
+            && !with_part!(self.settle(part))
+        {
+            return;
+        }
+        sort(&mut self.writing.batch);
+        for part in Part::ALL {
+            if !with_part!(self.write_part(part)) {
+                break;
+            }
+        }
+    }
+
+    /// Finds out about what is held, or writes it. Whether other rows may be written now.
+    async fn settle<R: Clone>(
+        &mut self,
+        part: Part,
+        list: impl Fn(&mut Batch) -> &mut Vec<R>,
+        table: Table,
+        put: impl Fn(&R) -> Vec<Value>,
+    ) -> bool {
+        let Some(held) = &mut self.writing.held else { return true };
+        let (rows, mark) = (list(&mut held.rows).clone(), (held.writer, held.number));
+        if rows.is_empty() || self.tables.is_left_out(part) {
+            self.writing.held = None;
+            return true;
+        }
+        let statement = table.statement(self.connection.dialect, rows.iter().map(put));
+        let tried = if statement.bytes() > self.connection.statement_bytes_max {
+            // Written by a server that took more; whether it was is known by its mark alone.
+            self.look(part, mark).await
+        } else {
+            self.attempt(part, mark, statement).await
+        };
+        match tried {
+            Tried::Written => self.writing.outcome.rows += rows.len(),
+            // It was not written then, and now each row is for itself.
+            Tried::Refused(_) => list(&mut self.writing.batch).extend(rows),
+            Tried::Unknown(error) | Tried::Failed(error) => {
+                self.writing.outcome.error.get_or_insert(error);
+                return false;
+            }
+        }
+        self.writing.held = None;
+        true
+    }
+
+    /// Writes the rows of a part from the end of its list. Whether other parts may be tried now;
+    /// rows that are left stay in the list.
+    async fn write_part<R: Clone>(
+        &mut self,
+        part: Part,
+        list: impl Fn(&mut Batch) -> &mut Vec<R>,
+        table: Table,
+        put: impl Fn(&R) -> Vec<Value>,
+    ) -> bool
+    where
+        Held: From<(Part, i64, i64, Vec<R>)>,
+    {
+        if self.tables.is_left_out(part) {
+            list(&mut self.writing.batch).clear();
+        }
+        let mut chunk_rows = CHUNK_ROWS_MAX;
+        loop {
+            let (mut rows, statement) = {
+                let waiting = list(&mut self.writing.batch);
+                if waiting.is_empty() {
+                    return true;
+                }
+                let bytes_max = self.connection.statement_bytes_max;
+                let (count, statement) =
+                    chunk(waiting, chunk_rows, bytes_max, self.connection.dialect, &table, &put);
+                (waiting.split_off(waiting.len() - count), statement)
+            };
+            let count = rows.len();
+            let mark = self.writing.marks.next(part);
+            let on_its_way = rows.iter().rev().cloned().collect::<Vec<R>>();
+            self.writing.held = Some(Held::from((part, mark.0, mark.1, on_its_way)));
+            match self.attempt(part, mark, statement).await {
+                Tried::Written => {
+                    self.writing.outcome.rows += count;
+                    chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS_MAX);
+                }
+                Tried::Refused(error) if count == 1 => {
+                    let shown = put(&rows[0]).iter().map(Value::shown).collect::<Vec<_>>();
+                    let columns = table.columns.iter().copied().zip(shown).collect();
+                    let dead = DeadRow { table: table.name, columns, error };
+                    self.writing.outcome.dead.push(dead);
+                }
+                Tried::Refused(_) => {
+                    chunk_rows = count / 2;
+                    list(&mut self.writing.batch).append(&mut rows);
+                }
+                Tried::Unknown(error) => {
+                    self.writing.outcome.error.get_or_insert(error);
+                    return false;
+                }
+                Tried::Failed(error) => {
+                    self.writing.outcome.error.get_or_insert(error);
+                    list(&mut self.writing.batch).append(&mut rows);
+                    self.writing.held = None;
+                    // A table that is locked, or not there, holds up no other.
+                    return self.connection.is_sound();
+                }
+            }
+            self.writing.held = None;
+        }
+    }
+
+    /// Tries to write a chunk, under its mark where it adds.
+    async fn attempt(&mut self, part: Part, mark: (i64, i64), statement: Statement) -> Tried {
+        let marked = part.adds() && self.writing.marks.are_kept;
+        let written = async {
+            self.connection.begin().await?;
+            if marked && !self.connection.mark(part, mark).await? {
+                return Ok(false);
+            }
+            self.connection.execute(statement).await?;
+            Ok(true)
+        };
+        match written.await {
+            Ok(true) => match self.connection.commit().await {
+                Ok(()) => Tried::Written,
+                Err(failure) if marked => Tried::Unknown(failure.into()),
+                // Written twice is the same as once, or there is nowhere to put a mark.
+                Err(failure) => Tried::Failed(failure.into()),
+            },
+            Ok(false) => {
+                self.connection.rollback().await;
+                Tried::Written
+            }
+            Err(failure) => {
+                self.connection.rollback().await;
+                match failure {
+                    Failure::Refused(what) | Failure::TooLarge(what) => Tried::Refused(what),
+                    Failure::Error(error) => Tried::Failed(error),
+                }
+            }
+        }
+    }
+
+    /// Whether a chunk has been written, by its mark alone.
+    async fn look(&mut self, part: Part, mark: (i64, i64)) -> Tried {
+        match self.connection.marked(part, mark.0).await {
+            Ok(Some(number)) if number >= mark.1 => Tried::Written,
+            Ok(_) => Tried::Refused("longer than the server takes".to_owned()),
+            Err(error) => Tried::Failed(error),
+        }
+    }
+}
+
+/// How many rows from the end of a list are written at once, and the statement that does.
+fn chunk<R>(
+    waiting: &[R],
+    rows_max: usize,
+    bytes_max: usize,
+    dialect: Dialect,
+    table: &Table,
+    put: impl Fn(&R) -> Vec<Value>,
+) -> (usize, Statement) {
+    let mut count = waiting.len().min(rows_max.max(1));
+    loop {
+        let rows = waiting.iter().rev().take(count);
+        let statement = table.statement(dialect, rows.map(&put));
+        if statement.bytes() <= bytes_max || count == 1 {
+            return (count, statement);
+        }
+        count /= 2;
+    }
+}
+
+impl Connection {
+    /// Makes the table of marks, and forgets marks that nobody will ask for any more. Whether
+    /// there is one.
+    pub(crate) async fn prepare_marks(&mut self) -> Result<bool, Error> {
+        // A month: what is kept outside of SQL is written within days, or by nobody.
+        const KEPT_SECS: i64 = 30 * 24 * 3600;
+        let made = "CREATE TABLE IF NOT EXISTS peerage_flush (writer BIGINT NOT NULL, \
+                    part INT NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL, \
+                    PRIMARY KEY (writer, part))";
+        let engine = if self.dialect == Dialect::MySql { " ENGINE=InnoDB" } else { "" };
+        if let Err(Failure::Error(Error::Lost(what))) =
+            self.execute(format!("{made}{engine}")).await
+        {
+            return Err(Error::Lost(what));
+        }
+        // Who may not make it may have been given one.
+        let before = now_secs() - KEPT_SECS;
+        let old = format!("DELETE FROM peerage_flush WHERE at < {before}");
+        match self.execute(old).await {
+            Err(Failure::Error(Error::Lost(what))) => Err(Error::Lost(what)),
+            done => Ok(done.is_ok()),
+        }
+    }
+
+    /// Counts up to a mark in the transaction at hand. False where that was done before: what goes
+    /// with it is written. Waits for a transaction that is about to do it.
+    async fn mark(&mut self, part: Part, mark: (i64, i64)) -> Result<bool, Failure> {
+        let ((writer, number), now, index) = (mark, now_secs(), part.index());
+        let counted = self
+            .execute(format!(
+                "UPDATE peerage_flush SET number = {number}, at = {now} \
+                 WHERE writer = {writer} AND part = {index} AND number < {number}"
+            ))
+            .await?;
+        if counted > 0 {
+            return Ok(true);
+        }
+        if self.marked(part, writer).await?.is_some() {
+            return Ok(false);
+        }
+        // Two that insert the same mark: one waits for the other, and is refused.
+        let first =
+            format!("INSERT INTO peerage_flush VALUES ({writer}, {index}, {number}, {now})");
+        match self.execute(first).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Refused(what)) => Err(Failure::Error(Error::Busy(what))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The mark that `writer` counted up to last.
+    async fn marked(&mut self, part: Part, writer: i64) -> Result<Option<i64>, Error> {
+        let index = part.index();
+        let asked =
+            format!("SELECT number FROM peerage_flush WHERE writer = {writer} AND part = {index}");
+        Ok(self.fetch(asked, |row| row.int(0)).await?.first().copied())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+macro_rules! held_from {
+    ($($row:ty: $list:ident),*) => {$(
+        impl From<(Part, i64, i64, Vec<$row>)> for Held {
+            fn from((part, writer, number, rows): (Part, i64, i64, Vec<$row>)) -> Self {
+                Self { writer, number, part, rows: Batch { $list: rows, ..Batch::default() } }
+            }
+        }
+    )*};
+}
+
+held_from!(
+    MemberDelta: members,
+    TorrentRow: torrents,
+    PeerRow: peers,
+    PeerVisit: visits,
+    Snatch: snatches,
+    TokenUse: token_uses,
+    Token: expired_tokens
+);
+
+/// Adds rows to those of a batch. Keys may then stand twice: the ledger merges them.
+pub(crate) fn append(batch: &mut Batch, more: Batch) {
+    batch.members.extend(more.members);
+    batch.torrents.extend(more.torrents);
+    batch.peers.extend(more.peers);
+    batch.visits.extend(more.visits);
+    batch.snatches.extend(more.snatches);
+    batch.token_uses.extend(more.token_uses);
+    batch.expired_tokens.extend(more.expired_tokens);
+}
+
+/// Seconds since 1970.
+pub(crate) fn now_secs() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
