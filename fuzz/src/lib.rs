@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod endpoints;
+mod locations;
 mod parsers;
 mod seeds;
 mod store;
 
 pub use endpoints::{http_endpoint, udp_endpoint};
+pub use locations::locations_csv;
 pub use parsers::{
     access_list, announce_query, forwarded, gazelle_request, http_head, proxy_header, scrape_query,
     udp_request,
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "udp_request", run: udp_request, seeds: seeds::datagrams },
     Target { name: "http_head", run: http_head, seeds: seeds::heads },
     Target { name: "announce_query", run: announce_query, seeds: seeds::announce_queries },
@@ -39,6 +41,7 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "proxy_header", run: proxy_header, seeds: seeds::proxy_headers },
     Target { name: "gazelle_request", run: gazelle_request, seeds: seeds::gazelle_requests },
     Target { name: "access_list", run: access_list, seeds: seeds::access_lists },
+    Target { name: "locations_csv", run: locations_csv, seeds: locations::csv_files },
     Target { name: "store", run: store, seeds: seeds::store_steps },
     Target { name: "udp_endpoint", run: udp_endpoint, seeds: seeds::udp_conversations },
     Target { name: "http_endpoint", run: http_endpoint, seeds: seeds::http_conversations },
@@ -132,6 +135,6 @@ mod tests {
     }
     each! {
         udp_request http_head announce_query scrape_query forwarded proxy_header access_list
-        udp_endpoint http_endpoint gazelle_request store
+        locations_csv udp_endpoint http_endpoint gazelle_request store
     }
 }

@@ -91,6 +91,8 @@ CREATE TABLE tokens (
     torrent_id BIGINT NOT NULL,
     -- What it made free so far.
     downloaded BIGINT NOT NULL DEFAULT 0,
+    -- Whether it is used up.
+    expired TINYINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (member_id, torrent_id)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

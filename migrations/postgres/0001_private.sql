@@ -91,6 +91,8 @@ CREATE TABLE tokens (
     torrent_id BIGINT NOT NULL,
     -- What it made free so far.
     downloaded BIGINT NOT NULL DEFAULT 0,
+    -- Whether it is used up.
+    expired SMALLINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (member_id, torrent_id)
 );

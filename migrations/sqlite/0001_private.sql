@@ -91,6 +91,8 @@ CREATE TABLE tokens (
     torrent_id INTEGER NOT NULL,
     -- What it made free so far.
     downloaded INTEGER NOT NULL DEFAULT 0,
+    -- Whether it is used up.
+    expired INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (member_id, torrent_id)
 );

@@ -17,6 +17,7 @@ pub mod places;
 mod ports;
 mod postgres;
 mod process;
+pub mod redis;
 mod run;
 mod server;
 pub mod udp;

@@ -77,6 +77,14 @@ impl Client {
         Ok(client)
     }
 
+    /// The same connection id and socket, from now on for another server.
+    pub fn moved_to(mut self, server: SocketAddr) -> Result<Self, String> {
+        let moved = self.socket.connect(server);
+        moved.map_err(|error| format!("a socket to {server}: {error}"))?;
+        self.server = server;
+        Ok(self)
+    }
+
     /// Announces.
     pub fn announce(&mut self, announce: &Announce) -> Result<Announced, String> {
         let mut request = [announce.info_hash, announce.peer_id].concat();

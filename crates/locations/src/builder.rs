@@ -12,8 +12,11 @@ use crate::{Locations, csv, mmdb};
 /// The most ranges of one family: five times what there is today. A file with more is refused.
 pub const ROWS_MAX: usize = 1 << 24;
 
-/// How many rows are read before the caller is asked again whether to go on.
-const ROWS_AT_ONCE: u64 = 4096;
+/// The most lines or networks of one file, in however few ranges. A file with more is refused.
+const LINES_MAX: u64 = 1 << 27;
+
+/// How many lines or networks are read before the caller is asked again whether to go on.
+const LINES_AT_ONCE: u64 = 4096;
 
 /// The first IPv4 address in IPv6: `::ffff:0.0.0.0`.
 const MAPPED_FROM: u128 = 0xffff_0000_0000;
@@ -78,7 +81,7 @@ impl<'a> Builder<'a> {
             report: Report::new(provider),
             has_places: false,
             go_on: self.go_on,
-            until_asked: ROWS_AT_ONCE,
+            lines: 0,
         };
         read(&mut rows)?;
         let Rows { ipv4: new_ipv4, ipv6: new_ipv6, report, has_places, .. } = rows;
@@ -109,10 +112,23 @@ pub(crate) struct Rows<'a> {
     pub(crate) report: Report,
     has_places: bool,
     go_on: &'a dyn Fn() -> bool,
-    until_asked: u64,
+    lines: u64,
 }
 
 impl Rows<'_> {
+    /// To be called for each line or network: an error once there were too many, or once the caller
+    /// does not want to wait.
+    pub(crate) fn go_on(&mut self) -> Result<(), Error> {
+        self.lines += 1;
+        if self.lines > LINES_MAX {
+            return Err(Error::TooManyRows);
+        }
+        if self.lines.is_multiple_of(LINES_AT_ONCE) && !(self.go_on)() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
+    }
+
     /// Packs a place for [`add`](Self::add).
     pub(crate) fn pack(&mut self, place: Option<Place>) -> Packed {
         self.has_places |= place.is_some();
@@ -128,13 +144,6 @@ impl Rows<'_> {
         place: Packed,
         line: u64,
     ) -> Result<(), Error> {
-        self.until_asked -= 1;
-        if self.until_asked == 0 {
-            self.until_asked = ROWS_AT_ONCE;
-            if !(self.go_on)() {
-                return Err(Error::Stopped);
-            }
-        }
         let mut fault = None;
         let counts = [self.ipv4.as_ref().map(Assembly::len), self.ipv6.as_ref().map(Assembly::len)];
         if counts.into_iter().flatten().any(|count| count >= ROWS_MAX) {

@@ -30,6 +30,7 @@ pub(crate) fn read(input: impl BufRead, rows: &mut Rows<'_>) -> Result<(), Error
     let mut lines = Lines { input, text: Vec::new(), held: VecDeque::new(), number: 1 };
     let mut parser = Parser::new();
     while lines.hold(1)? {
+        rows.go_on()?;
         let number = lines.number;
         match record(&mut lines, &mut parser)? {
             Found::Row(row) => {

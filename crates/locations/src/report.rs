@@ -83,11 +83,11 @@ pub enum Fault {
 pub enum Provider {
     /// IP2Location: CSV files.
     Ip2Location,
-    /// MaxMind: GeoLite2 and GeoIP2.
+    /// MaxMind: GeoLite2.
     MaxMind,
     /// DB-IP.
     DbIp,
-    /// Somebody else, who has written an `.mmdb` file.
+    /// Somebody else, or sold by one of these: an `.mmdb` file whose type says neither.
     Other,
 }
 
@@ -130,7 +130,8 @@ pub enum Error {
     Io(io::Error),
     /// It is no `.mmdb` file, or a broken one.
     Mmdb(maxminddb::MaxMindDbError),
-    /// It has more ranges than [`ROWS_MAX`](crate::ROWS_MAX).
+    /// It has more ranges of one family than [`ROWS_MAX`](crate::ROWS_MAX), or more lines than any
+    /// such file.
     TooManyRows,
     /// More of it is broken than not. Nothing of it is used.
     Broken(Report),
@@ -174,11 +175,11 @@ impl fmt::Display for Error {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::Mmdb(error) => write!(f, "{error}"),
-            Self::TooManyRows => write!(f, "has more than {} ranges", crate::ROWS_MAX),
+            Self::TooManyRows => f.write_str("it has more ranges than there is room for"),
             Self::Broken(report) => {
                 write!(f, "{} lines can be used, {} cannot", report.used, report.broken)
             }
-            Self::NoPlaces => f.write_str("has no coordinates"),
+            Self::NoPlaces => f.write_str("it has no coordinates"),
             Self::Stopped => f.write_str("no longer wanted"),
         }
     }

@@ -15,7 +15,7 @@ pub use forwarded::forwarded_address;
 pub use head::{
     Body, HEAD_BYTES_MAX, HEADERS_MAX, HeadEnd, HeadError, HeaderSlots, Method, Request, Version,
 };
-pub use query::{AnnounceQuery, Form, QueryError, scrape_hashes};
+pub use query::{AnnounceQuery, Form, QueryError, says_compact, scrape_hashes};
 pub use reply::{AnnounceReply, FailureReply, PeerList, RetryIn, ScrapeCounts, ScrapeReply};
 pub use response::{
     Connection, Encoding, Framing, Head, LAST_CHUNK, Status, write_chunk, write_error, write_reply,

@@ -14,8 +14,10 @@ pub mod bencode;
 pub mod gazelle;
 pub mod http;
 pub mod proxy;
+mod route;
 mod scan;
 mod types;
 pub mod udp;
 
+pub use route::Route;
 pub use types::{Event, Family, InfoHash, PeerId};

@@ -4,7 +4,8 @@
 //! are not. Replies are exact to the byte: libtorrent, Transmission and aria2 drop a reply with
 //! anything after its end.
 
-use crate::{Event, InfoHash, PeerId};
+use crate::scan::find_byte;
+use crate::{Event, InfoHash, PeerId, Route};
 
 /// What a connect request starts with; anything else of its size is not ours to answer.
 pub const PROTOCOL_ID: u64 = 0x0417_2710_1980;
@@ -189,6 +190,26 @@ impl<'a> Announce<'a> {
     /// bytes than there are: what follows a truncated option is not read.
     pub fn url_data(&self) -> impl Iterator<Item = &'a [u8]> {
         UrlData { rest: self.options }
+    }
+}
+
+/// Room for the path of a member's announce: a passkey of 32 bytes and ten more are 42.
+pub type RouteRoom = [u8; 64];
+
+impl Announce<'_> {
+    /// What the path in the URL data asks for, its query left out. `None` without URL data, and
+    /// for a path of more than 64 bytes.
+    pub fn route<'r>(&self, room: &'r mut RouteRoom) -> Option<Route<'r>> {
+        let mut length = 0;
+        for piece in self.url_data() {
+            let path = find_byte(piece, b'?').map_or(piece, |end| &piece[..end]);
+            room.get_mut(length..length + path.len())?.copy_from_slice(path);
+            length += path.len();
+            if path.len() < piece.len() {
+                break;
+            }
+        }
+        Route::of(&room[..length])
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) const FRAME_BYTES_MAX: usize = HEAD_BYTES + POINTS_MAX * POINT_BYTES;
 /// The viewers, and what is counted of them.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
-    /// Those that are gone are taken out with the next frame.
+    /// Those that are gone are taken out with the next frame or viewer, so there are never more
+    /// than there were viewers at once.
     senders: Mutex<Vec<Sender<Bytes>>>,
     counts: Arc<Counts>,
 }
@@ -69,7 +70,10 @@ impl Feed {
     /// One more viewer. How many there may be is for the caller to bound.
     pub(crate) fn join(&self) -> Viewer {
         let (sender, frames) = channel(FRAMES_MAX);
-        self.lock().push(sender);
+        let mut senders = self.lock();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
+        drop(senders);
         self.counts.viewers.fetch_add(1, Ordering::Relaxed);
         Viewer { frames, counts: Arc::clone(&self.counts) }
     }
@@ -260,5 +264,9 @@ mod tests {
         assert_eq!((stats.viewers, stats.dropped_viewers, stats.points_sent), (1, 1, 0));
         drop(reader);
         assert!(!feed.is_watched());
+        for _ in 0..100 {
+            drop(feed.join());
+        }
+        assert_eq!(feed.lock().len(), 1);
     }
 }

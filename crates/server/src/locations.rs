@@ -156,3 +156,30 @@ impl Reader {
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_named_are_wanted_and_else_the_usual_folders() {
+        let paths = Paths::at_start().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let named = [PathBuf::from("a.csv"), PathBuf::from("/srv/b.mmdb")];
+        let wanted = Wanted::new(&named, Some(Path::new("data")), &paths);
+        assert_eq!(wanted, Wanted::Files(vec![here.join("a.csv"), "/srv/b.mmdb".into()]));
+        let wanted = Wanted::new(&[], Some(Path::new("data")), &paths);
+        assert_eq!(wanted, Wanted::Search(vec![here.join("data"), here.join("")]));
+        assert_eq!(Wanted::new(&[], None, &paths), Wanted::Search(vec![here.join("")]));
+    }
+
+    #[test]
+    fn of_several_that_are_wanted_the_last_one_counts() {
+        let reader = Reader::default();
+        assert_eq!(reader.next(), None);
+        reader.read(Wanted::Nothing);
+        reader.read(Wanted::Files(Vec::new()));
+        assert_eq!(reader.next(), Some(Wanted::Files(Vec::new())));
+        assert_eq!(reader.next(), None);
+    }
+}

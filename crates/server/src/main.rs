@@ -29,6 +29,7 @@ mod privileges;
 mod secrets;
 mod serve;
 mod settings;
+mod shared;
 mod signals;
 mod snapshot;
 mod sockets;

@@ -5,6 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::shared;
 use crate::stats::{ByFamily, ByProtocol, DatagramStats, Requests, Stats, StreamStats};
 
 /// The type of the body.
@@ -37,7 +38,7 @@ enum Kind {
 
 impl Page {
     /// Begins the metric `name`. Its samples follow.
-    fn metric(&mut self, kind: Kind, name: &'static str, help: &str) -> Samples<'_> {
+    fn metric<'a>(&'a mut self, kind: Kind, name: &'a str, help: &str) -> Samples<'a> {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -49,7 +50,7 @@ impl Page {
     }
 
     /// A metric of one sample without labels.
-    fn single(&mut self, kind: Kind, name: &'static str, help: &str, value: impl Display) {
+    fn single(&mut self, kind: Kind, name: &str, help: &str, value: impl Display) {
         self.metric(kind, name, help).add(&[], value);
     }
 }
@@ -57,7 +58,7 @@ impl Page {
 /// The samples of one metric.
 struct Samples<'a> {
     text: &'a mut String,
-    name: &'static str,
+    name: &'a str,
 }
 
 impl Samples<'_> {
@@ -147,6 +148,31 @@ fn protocols<T>(of: &ByProtocol<T>) -> [(&'static str, &T); 2] {
 
 fn kinds(requests: &Requests) -> [(&'static str, u64); 3] {
     [("connect", requests.connect), ("announce", requests.announce), ("scrape", requests.scrape)]
+}
+
+fn shared(page: &mut Page, stats: &shared::Stats) {
+    let gauges = [
+        ("shared_connected", "Whether all of Redis is connected.", u64::from(stats.connected)),
+        ("shared_waiting_swarms", "Swarms with something untold.", stats.waiting_swarms),
+        ("shared_waiting_changes", "Peers with something untold.", stats.waiting_changes),
+        ("shared_cold_swarms", "Swarms whose first announce waits.", stats.cold_swarms),
+        ("shared_catching_up", "Parts of the store to be told again.", stats.catching_up.into()),
+        ("shared_trip_microseconds", "What the last pipeline took.", stats.trip_micros),
+        (
+            "shared_silent_milliseconds",
+            "Time since Redis last answered.",
+            stats.silent_millis.unwrap_or(u64::MAX),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.single(Kind::Gauge, name, help, value);
+    }
+    let help = "Changes that found no room.";
+    page.single(Kind::Counter, "shared_dropped_changes_total", help, stats.dropped_changes);
+    for (name, help, count) in &stats.counters {
+        let name = format!("shared_{name}_total");
+        page.single(Kind::Counter, &name, help, count);
+    }
 }
 
 fn traffic(page: &mut Page, stats: &Stats) {

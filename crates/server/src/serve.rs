@@ -28,6 +28,7 @@ use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
+use crate::shared::Carrier;
 use crate::signals::{self, Signal};
 use crate::snapshot::Snapshot;
 use crate::sockets::{self, Bound};
@@ -75,6 +76,8 @@ struct Running {
     purge_again: Arc<PurgeAgain>,
     locations: locations::Reader,
     api: Arc<Api>,
+    /// Until it is started; `None` where the node is alone.
+    carrier: Option<Carrier>,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
@@ -112,8 +115,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let user = user.map_err(|error| start(&error))?;
     let data_dir = settings.process.data_dir.as_deref();
     let key = secrets::connection_key(settings.connections.key, data_dir);
-    let connections =
-        Connections::new(key.map_err(|error| start(&error))?, settings.connections.lifetime);
+    let key = key.map_err(|error| start(&error))?;
+    let connections = Connections::new(key, settings.connections.lifetime);
     let probe = Probe::open();
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
@@ -152,6 +155,13 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         &settings.pages,
     ));
     source.set_lists(&access);
+    let carrier = settings.shared.as_ref().map(|shared| {
+        // What the operator has set is not for others to change.
+        let proposed = settings.connections.key.is_none().then_some(key);
+        let (carrier, view) = Carrier::new(shared, &tracker, &connections, proposed, clock);
+        source.shared.get_or_init(|| view);
+        carrier
+    });
     let threads = Threads::new();
     let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
@@ -169,6 +179,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         purge_again,
         locations: locations::Reader::default(),
         api,
+        carrier,
     };
     running.run(threads, bound, &connections, clock)
 }
@@ -180,7 +191,11 @@ fn tracker(
 ) -> Result<Arc<Tracker>, Failure> {
     let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
     let rules = settings.rules(access);
-    Ok(Arc::new(Tracker::new(key, settings.limits, settings.peer_ids, rules)))
+    let mut tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
+    if let Some(shared) = &settings.shared {
+        shared.share(&mut tracker).map_err(|error| start_failure("name the node", &error))?;
+    }
+    Ok(Arc::new(tracker))
 }
 
 fn limit(settings: &Settings) -> Result<(), Failure> {
@@ -215,6 +230,11 @@ impl Running {
         signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
         self.show_settings();
+        if let Some(carrier) = self.carrier.take() {
+            let stop = stop.clone();
+            let run = move || carrier.run(&stop);
+            threads.spawn_io("shared".into(), run).map_err(failed)?;
+        }
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
         let outcome = spawned.map_err(failed).and_then(|()| {
             log_start(&self.settings);

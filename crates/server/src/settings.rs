@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, udp};
+use crate::{http, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) pages: Pages,
     /// The location files.
     pub(crate) locations: LocationFiles,
+    /// With whom swarms are shared; `None` for nobody.
+    pub(crate) shared: Option<shared::Settings>,
     /// What is logged.
     pub(crate) log: Log,
     /// The process and its rights.
@@ -153,9 +155,11 @@ impl Settings {
         let rules = rules(config, cpus)?;
         let http = http_settings(config);
         let waits = Arc::new(http::Waits::new(&http));
+        let limits = limits(config, &rules)?;
         Ok(Self {
             listen: listen(config, cpus)?,
-            limits: limits(config, &rules)?,
+            shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
+            limits,
             rules,
             peer_ids: if values.swarm.peer_ids { PeerIds::Kept } else { PeerIds::Dropped },
             snapshot_interval: Some(Duration::from_secs(values.swarm.snapshot_interval.0))

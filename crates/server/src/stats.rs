@@ -13,7 +13,7 @@ mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peerage_proto::Family;
@@ -29,7 +29,7 @@ use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::load::Probe;
 use crate::settings::Pages;
-use crate::{locations, web};
+use crate::{locations, shared, web};
 pub(crate) use clients::ClientStats;
 use clients::Clients;
 use largest::Largest;
@@ -66,6 +66,8 @@ pub(crate) struct Source {
     /// Only where the operator allows it.
     largest: Option<Mutex<Largest>>,
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
+    /// Empty where the node is alone.
+    pub(crate) shared: OnceLock<Arc<shared::View>>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
@@ -91,6 +93,8 @@ pub(crate) struct Stats {
     pub(crate) peers: PeerStats,
     /// How often the swarms held were completed.
     pub(crate) completed: u64,
+    /// What nodes tell each other; null where this one is alone. Its peers are among all.
+    pub(crate) shared: Option<shared::Stats>,
     /// What was dropped because it was not heard from.
     pub(crate) expired: ExpiredStats,
     /// Requests that could be read, those refused included.
@@ -257,6 +261,7 @@ impl Source {
             clients: Mutex::new(Clients::new()),
             largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
+            shared: OnceLock::new(),
         }
     }
 
@@ -300,6 +305,11 @@ impl Source {
         }
     }
 
+    /// Whether the largest swarms are told.
+    pub(crate) fn tells_largest(&self) -> bool {
+        self.largest.is_some()
+    }
+
     /// Takes note of the clients of some announces.
     pub(crate) fn count_clients(&self, samples: &[Sample]) {
         let now = self.clock.now();
@@ -324,6 +334,11 @@ impl Source {
                 stats
             }
         }
+    }
+
+    /// Whether the node knows what other nodes know; why not.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        self.shared.get().map_or(Ok(()), |shared| shared.ready(self.clock))
     }
 
     fn read(&self, now: Now) -> Stats {
@@ -352,6 +367,7 @@ impl Source {
                 leechers,
             },
             completed: totals.completed,
+            shared: self.shared.get().map(|shared| shared.stats(&self.tracker, self.clock)),
             expired: ExpiredStats {
                 peers: self.expired_peers.load(Ordering::Relaxed),
                 swarms: self.expired_swarms.load(Ordering::Relaxed),

@@ -3,12 +3,18 @@
 
 use std::fs::{self, File};
 use std::io::BufWriter;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use peerage_testkit::places::Places;
+use peerage_testkit::websocket::{Buffer, Message, WebSocket};
 use peerage_testkit::{Folder, Process, Server, Signal};
+
+/// An announce of a seeder, for the swarm whose info_hash is 20 times `a`.
+const ANNOUNCE: &str = "/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=aaaaaaaaaaaaaaaaaaaa\
+    &port=6881&left=0&uploaded=0&downloaded=0";
 
 const PLACES: Places = Places { seed: 1, ipv4: 300, ipv6: 0 };
 
@@ -155,6 +161,33 @@ fn files_are_read_again_on_a_signal_and_old_ones_outlive_wrong_ones() -> Result<
     tracker.process().signal(Signal::Hangup)?;
     tracker.stats_when(|stats| stats["locations"].is_null())?;
     tracker.stop()
+}
+
+#[test]
+fn announce_is_a_point_on_the_map_where_its_address_is() -> Result<(), String> {
+    let folder = Folder::new("locations")?;
+    // 127.0.0.0/8, and it is nowhere near.
+    let line = "2130706432,2147483647,NZ,,,Wellington,-41.28664,174.77557\n";
+    let path = folder.write("db5.csv", line)?;
+    let mut tracker = start(&[], &[("PEERAGE__PAGES__LOCATION_FILES", &path)])?;
+    tracker.log_line("from db5.csv")?;
+    let config = tracker.get("/config.json")?.text();
+    assert!(config.contains("\"locations\":true"), "{config}");
+    let address = tracker.address(Ipv4Addr::LOCALHOST);
+    let mut viewer = WebSocket::open(address, "/map.ws", &[], Buffer::Usual)?;
+    // The version, no flags, one point, one announce; the point: -413 and 1748 tenths of a degree,
+    // HTTP over IPv4, New Zealand.
+    let mut wanted = vec![1, 0, 1, 0, 1, 0, 0, 0];
+    wanted.extend([0x63, 0xfe, 0xd4, 0x06, 2, 0, b'N', b'Z']);
+    // Until a frame has the point: an announce may come before its viewer is known of.
+    for _ in 0..100 {
+        tracker.get(ANNOUNCE)?;
+        let frame = viewer.receive()?;
+        if frame == Message::Binary(wanted.clone()) {
+            return tracker.stop();
+        }
+    }
+    Err("no frame had the point".into())
 }
 
 /// Bytes of `process` that are in memory, now and at most so far.

@@ -252,7 +252,10 @@ impl Connection {
         self.is_sound = false;
         let inner = self.inner.as_mut().expect("it is there until it is dropped");
         let done = each!(inner, connection => {
-            let run = async { run!(connection, statement, true, execute).map(|done| done.rows_affected()) };
+            let run = async {
+                let done = run!(connection, statement, true, execute)?;
+                Ok(done.rows_affected())
+            };
             timeout(limit, run).await
         });
         self.seen(dialect, done.map_err(|_| limit))

@@ -9,13 +9,15 @@ mod load;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peerage_tracker::private::{MemberDelta, PeerRow, PeerVisit, Snatch, TokenUse, TorrentRow};
+use peerage_tracker::private::{
+    MemberDelta, PeerRow, PeerVisit, Snatch, Token, TokenUse, TorrentRow,
+};
 use tracing::{info, warn};
 
 use crate::database::{Connection, Database};
 use crate::error::Failure;
 use crate::statement::{How, Set, Table, Value};
-use crate::write::Tables;
+use crate::write::{Part, Tables};
 use crate::{Error, GazelleDialect};
 
 /// Most characters of an IPv6 address as text.
@@ -117,7 +119,7 @@ const PEERS: Table = Table {
         ("timespent", Set::New),
         ("announced", Set::New),
         ("ip", Set::New),
-        ("useragent", Set::New),
+        ("useragent", Set::FillText),
         ("mtime", Set::New),
     ],
 };
@@ -362,5 +364,18 @@ impl Tables for Gazelle {
             Value::Int(row.token.torrent.0.into()),
             Value::size(row.downloaded),
         ]
+    }
+
+    fn expired_tokens(&self) -> Table {
+        TOKEN_USES
+    }
+
+    fn expired_token(&self, row: &Token) -> Vec<Value> {
+        vec![Value::Int(row.member.0.into()), Value::Int(row.torrent.0.into()), Value::Int(0)]
+    }
+
+    /// The site ends its tokens by itself, when it is told over HTTP.
+    fn is_left_out(&self, part: Part) -> bool {
+        part == Part::ExpiredTokens
     }
 }

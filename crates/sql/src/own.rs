@@ -18,7 +18,7 @@ use crate::database::{Columns, Connection};
 use crate::gazelle::agent;
 use crate::statement::{How, Set, Table, Value, hex};
 use crate::store::{Loaded, PAGE_ROWS, address, padded};
-use crate::write::{Tables, now_secs};
+use crate::write::{Part, Tables, now_secs};
 
 /// Most characters of a `User-Agent`.
 const AGENT_CHARS_MAX: usize = 255;
@@ -91,7 +91,7 @@ const PEERS: Table = Table {
         ("seedtime_secs", Set::New),
         ("address", Set::New),
         ("port", Set::New),
-        ("user_agent", Set::New),
+        ("user_agent", Set::FillText),
         ("announced_at", Set::New),
         ("completed_at", Set::Fill),
     ],
@@ -138,6 +138,15 @@ const TOKEN_USES: Table = Table {
     keys: &["member_id", "torrent_id"],
     how: How::Update,
     sets: &[("downloaded", Set::Add)],
+};
+
+const EXPIRED_TOKENS: Table = Table {
+    name: "tokens",
+    columns: &["member_id", "torrent_id"],
+    made: &[],
+    keys: &["member_id", "torrent_id"],
+    how: How::Update,
+    sets: &[("expired", Set::To("1"))],
 };
 
 /// Our own tables, as they are read and written by the tracker. [`Own`] is how they are managed.
@@ -282,7 +291,7 @@ async fn load_tokens(connection: &mut Connection) -> Result<Vec<Token>, Error> {
     let (mut tokens, mut after) = (Vec::new(), String::new());
     loop {
         let page = format!(
-            "SELECT member_id, torrent_id FROM tokens{after} \
+            "SELECT member_id, torrent_id FROM tokens WHERE expired = 0{after} \
              ORDER BY member_id, torrent_id LIMIT {PAGE_ROWS}"
         );
         let rows = connection
@@ -293,7 +302,7 @@ async fn load_tokens(connection: &mut Connection) -> Result<Vec<Token>, Error> {
         let Some(last) = rows.last() else { return Ok(tokens) };
         let (member, torrent) = (last.member.0, last.torrent.0);
         after = format!(
-            " WHERE member_id >= {member} AND (member_id > {member} OR torrent_id > {torrent})"
+            " AND member_id >= {member} AND (member_id > {member} OR torrent_id > {torrent})"
         );
         tokens.extend(rows);
     }
@@ -422,5 +431,17 @@ impl Tables for OwnTables {
             Value::Int(row.token.torrent.0.into()),
             Value::size(row.downloaded),
         ]
+    }
+
+    fn expired_tokens(&self) -> Table {
+        EXPIRED_TOKENS
+    }
+
+    fn expired_token(&self, row: &Token) -> Vec<Value> {
+        vec![Value::Int(row.member.0.into()), Value::Int(row.torrent.0.into())]
+    }
+
+    fn is_left_out(&self, _: Part) -> bool {
+        false
     }
 }

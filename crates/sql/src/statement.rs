@@ -42,6 +42,8 @@ pub(crate) enum Set {
     Add,
     /// The value that comes, but for NULL: then what is there stays.
     Fill,
+    /// The text that comes, but for an empty one: then what is there stays.
+    FillText,
     /// What this says: in [`How::Update`] `d` is what comes and `t` what is there.
     To(&'static str),
 }
@@ -181,6 +183,13 @@ impl Table {
             (Set::Fill, Dialect::MySql) => {
                 format!("{column}=COALESCE(VALUES({column}),{column})")
             }
+            (Set::FillText, Dialect::MySql) => {
+                format!("{column}=COALESCE(NULLIF(VALUES({column}),''),{column})")
+            }
+            (Set::FillText, _) => {
+                let name = self.name;
+                format!("{column}=COALESCE(NULLIF(excluded.{column},''),{name}.{column})")
+            }
             (Set::New, _) => format!("{column}=excluded.{column}"),
             (Set::Fill, _) => {
                 format!("{column}=COALESCE(excluded.{column},{}.{column})", self.name)
@@ -230,6 +239,7 @@ impl Table {
             Set::New => format!("t.{column}=d.{column}"),
             Set::Add => format!("t.{column}=t.{column}+d.{column}"),
             Set::Fill => format!("t.{column}=COALESCE(d.{column},t.{column})"),
+            Set::FillText => format!("t.{column}=COALESCE(NULLIF(d.{column},''),t.{column})"),
             Set::To(sql) => format!("t.{column}={sql}"),
         });
         statement.push(&sets.collect::<Vec<_>>().join(","));
@@ -248,6 +258,7 @@ impl Table {
             Set::New => format!("{column}=d.{column}"),
             Set::Add => format!("{column}=t.{column}+d.{column}"),
             Set::Fill => format!("{column}=COALESCE(d.{column},t.{column})"),
+            Set::FillText => format!("{column}=COALESCE(NULLIF(d.{column},''),t.{column})"),
             Set::To(sql) => format!("{column}={sql}"),
         });
         let keys = self.keys.iter().map(|key| format!("t.{key}=d.{key}"));

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::database::{Connection, Database};
 use crate::gazelle::Gazelle;
 use crate::own::{Own, OwnTables};
-use crate::write::{self, Held, Marks, Outcome, Tables, Writer};
+use crate::write::{self, Held, Marks, Outcome, Tables, Writer, Writing};
 use crate::{Dialect, Error, Options, Schema};
 
 /// Rows that are read at once: some megabytes, in a fraction of a second.
@@ -47,11 +47,6 @@ enum AnyTables {
     Own(OwnTables),
 }
 
-struct Writing {
-    marks: Marks,
-    held: Option<Held>,
-}
-
 impl Store {
     /// Connects, and makes or brings up to date what tables are ours. Fails where the database is
     /// not reached or not as it should be.
@@ -79,8 +74,13 @@ impl Store {
                  while it commits, up to a thousand rows may count twice"
             );
         }
-        let writing = Mutex::new(Writing { marks: Marks::new(are_kept), held: None });
-        Ok(Self { database, tables, readonly: options.readonly, writing })
+        let writing = Writing {
+            marks: Marks::new(are_kept),
+            held: None,
+            batch: Batch::default(),
+            outcome: Outcome::default(),
+        };
+        Ok(Self { database, tables, readonly: options.readonly, writing: Mutex::new(writing) })
     }
 
     /// Reads members, torrents, tokens and clients. At the start, and on every reload.
@@ -129,35 +129,53 @@ impl Store {
     /// put back, or in [`Outcome::dead`]; at most a thousand more are held here, of which nobody
     /// knows yet, and which the next call finds out about first. Where nothing is written, the
     /// batch is dropped.
+    ///
+    /// Who stops waiting for it loses nothing: the rest of the batch is written by the next call,
+    /// or given by [`Store::hold`].
     pub async fn write(&self, batch: Batch) -> Outcome {
         let mut writing = self.writing.lock().await;
-        let is_idle = batch.rows() == 0 && writing.held.is_none();
-        if self.readonly || is_idle {
+        if self.readonly {
             return Outcome::default();
         }
-        let mut connection = match self.database.acquire().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                return Outcome { left: batch, error: Some(error), ..Outcome::default() };
+        write::append(&mut writing.batch, batch);
+        self.write_all(&mut writing).await
+    }
+
+    async fn write_all(&self, writing: &mut Writing) -> Outcome {
+        let has_torrents = !writing.batch.torrents.is_empty();
+        if writing.batch.rows() > 0 || writing.held.is_some() {
+            match self.database.acquire().await {
+                Ok(mut connection) => {
+                    let tables: &(dyn Tables + Sync) = match &self.tables {
+                        AnyTables::Gazelle(gazelle) => gazelle,
+                        AnyTables::Own(own) => own,
+                    };
+                    Writer { connection: &mut connection, tables, writing }.write().await;
+                    if has_torrents && writing.outcome.error.is_none() {
+                        writing.outcome.error = self.clean(&mut connection).await.err();
+                    }
+                }
+                Err(error) => writing.outcome.error = Some(error),
             }
-        };
-        let has_torrents = !batch.torrents.is_empty();
-        let mut outcome = writing.writer(&mut connection, &self.tables).write(batch).await;
-        if has_torrents
-            && outcome.error.is_none()
-            && let AnyTables::Gazelle(gazelle) = &self.tables
-        {
-            outcome.error = gazelle.clean(&mut connection).await.err();
         }
-        outcome
+        let left = std::mem::take(&mut writing.batch);
+        Outcome { left, ..std::mem::take(&mut writing.outcome) }
+    }
+
+    async fn clean(&self, connection: &mut Connection) -> Result<(), Error> {
+        match &self.tables {
+            AnyTables::Gazelle(gazelle) => gazelle.clean(connection).await,
+            AnyTables::Own(_) => Ok(()),
+        }
     }
 
     /// Takes everything that is to be kept outside of SQL at the end of the process: `batch`, and
     /// what is held here. [`Store::write_held`] writes it after the next start, and none of it
     /// twice.
-    pub async fn hold(&self, batch: Batch) -> Vec<Held> {
+    pub async fn hold(&self, mut batch: Batch) -> Vec<Held> {
         let mut writing = self.writing.lock().await;
         let mut held: Vec<Held> = writing.held.take().into_iter().collect();
+        write::append(&mut batch, std::mem::take(&mut writing.batch));
         if !self.readonly {
             held.extend(write::hold(&batch, &mut writing.marks));
         }
@@ -169,15 +187,23 @@ impl Store {
     /// left are to be put back instead.
     pub async fn write_held(&self, held: Held) -> Outcome {
         let mut writing = self.writing.lock().await;
-        let mut connection = match self.database.acquire().await {
-            Ok(connection) => connection,
-            Err(error) => return Outcome { error: Some(error), ..Outcome::default() },
-        };
-        let before = writing.held.replace(held);
-        let mut writer = writing.writer(&mut connection, &self.tables);
-        writer.settle().await;
-        let outcome = writer.outcome;
-        writing.held = before;
+        if self.readonly {
+            return Outcome::default();
+        }
+        if writing.held.as_ref().is_some_and(|before| *before != held) {
+            // Of a batch of this process, and before anything else.
+            let outcome = self.write_all(&mut writing).await;
+            if writing.held.is_some() {
+                write::append(&mut writing.batch, outcome.left);
+                return Outcome { left: Batch::default(), ..outcome };
+            }
+            write::append(&mut writing.batch, outcome.left);
+        }
+        let number = (held.writer, held.number);
+        writing.held = Some(held);
+        let outcome = self.write_all(&mut writing).await;
+        // They stay the caller's while they are not written.
+        writing.held.take_if(|held| (held.writer, held.number) == number);
         outcome
     }
 
@@ -201,21 +227,6 @@ impl Store {
     /// Closes the connections, in bounded time.
     pub async fn close(&self) {
         self.database.close().await;
-    }
-}
-
-impl Writing {
-    fn writer<'a>(
-        &'a mut self,
-        connection: &'a mut Connection,
-        tables: &'a AnyTables,
-    ) -> Writer<'a> {
-        let tables: &(dyn Tables + Sync) = match tables {
-            AnyTables::Gazelle(gazelle) => gazelle,
-            AnyTables::Own(own) => own,
-        };
-        let (marks, held) = (&mut self.marks, &mut self.held);
-        Writer { connection, tables, marks, held, outcome: Outcome::default() }
     }
 }
 

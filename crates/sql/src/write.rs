@@ -15,7 +15,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use peerage_tracker::private::{
-    Batch, MemberDelta, PeerRow, PeerVisit, Snatch, TokenUse, TorrentRow,
+    Batch, MemberDelta, PeerRow, PeerVisit, Snatch, Token, TokenUse, TorrentRow,
 };
 
 use crate::database::Connection;
@@ -41,6 +41,8 @@ pub enum Part {
     Snatches,
     /// [`Batch::token_uses`].
     TokenUses,
+    /// [`Batch::expired_tokens`]. With Gazelle's tables nothing is written: the site does.
+    ExpiredTokens,
 }
 
 /// A row that the database refused. It is not in SQL, and will not be tried again.
@@ -85,7 +87,7 @@ pub struct Outcome {
 pub(crate) struct Marks {
     writer: i64,
     /// The mark used last; each part counts by itself.
-    numbers: [i64; 6],
+    numbers: [i64; 7],
     /// Whether there is a table for them.
     pub(crate) are_kept: bool,
 }
@@ -104,6 +106,10 @@ pub(crate) trait Tables {
     fn snatch(&self, row: &Snatch) -> Vec<Value>;
     fn token_uses(&self) -> Table;
     fn token_use(&self, row: &TokenUse) -> Vec<Value>;
+    fn expired_tokens(&self) -> Table;
+    fn expired_token(&self, row: &Token) -> Vec<Value>;
+    /// Whether rows of a part are for somebody else to write.
+    fn is_left_out(&self, part: Part) -> bool;
 }
 
 /// What one try at a chunk came to.
@@ -115,25 +121,39 @@ enum Tried {
     Failed(Error),
 }
 
+/// What is being written. It outlives the writing: who stops waiting for that loses nothing.
+pub(crate) struct Writing {
+    pub(crate) marks: Marks,
+    /// A chunk that is on its way, or of which nobody knows whether it was written. At most one:
+    /// nothing else is written before it is known.
+    pub(crate) held: Option<Held>,
+    /// Rows that are not yet on their way; each list the last row first once it is sorted.
+    pub(crate) batch: Batch,
+    pub(crate) outcome: Outcome,
+}
+
 /// What is written over one connection.
 pub(crate) struct Writer<'a> {
     pub(crate) connection: &'a mut Connection,
     pub(crate) tables: &'a (dyn Tables + Sync),
-    pub(crate) marks: &'a mut Marks,
-    /// A chunk of which nobody knows whether it was written. At most one: nothing else is written
-    /// before it is known.
-    pub(crate) held: &'a mut Option<Held>,
-    pub(crate) outcome: Outcome,
+    pub(crate) writing: &'a mut Writing,
 }
 
 impl Part {
     /// All parts, in the order in which they are written.
-    pub const ALL: [Self; 6] =
-        [Self::Members, Self::Torrents, Self::Peers, Self::Visits, Self::Snatches, Self::TokenUses];
+    pub const ALL: [Self; 7] = [
+        Self::Members,
+        Self::Torrents,
+        Self::Peers,
+        Self::Visits,
+        Self::Snatches,
+        Self::TokenUses,
+        Self::ExpiredTokens,
+    ];
 
     /// Whether rows add to what is there, so that writing them twice is wrong.
     pub(crate) fn adds(self) -> bool {
-        !matches!(self, Self::Peers | Self::Visits)
+        !matches!(self, Self::Peers | Self::Visits | Self::ExpiredTokens)
     }
 
     fn index(self) -> usize {
@@ -149,6 +169,7 @@ impl Part {
             Self::Visits => "visits",
             Self::Snatches => "snatches",
             Self::TokenUses => "token_uses",
+            Self::ExpiredTokens => "expired_tokens",
         }
     }
 }
@@ -159,7 +180,7 @@ impl Marks {
         // Seeded by the system, once for each process at least: enough to be different.
         let random = RandomState::new().hash_one(SystemTime::now());
         let writer = i64::try_from(random >> 1).expect("a bit was shifted out");
-        Self { writer, numbers: [0; 6], are_kept }
+        Self { writer, numbers: [0; 7], are_kept }
     }
 
     /// The mark after the last.
@@ -190,155 +211,170 @@ pub(crate) fn hold(batch: &Batch, marks: &mut Marks) -> Vec<Held> {
             Part::Visits => cut!(visits),
             Part::Snatches => cut!(snatches),
             Part::TokenUses => cut!(token_uses),
+            Part::ExpiredTokens => cut!(expired_tokens),
         }
     }
     held
 }
 
-/// Sorts each list by its key: two writers lock rows in one order.
-pub(crate) fn sort(batch: &mut Batch) {
+/// Sorts each list by its key, the last first: two writers lock rows in one order.
+fn sort(batch: &mut Batch) {
     batch.members.sort_unstable_by_key(|row| row.member);
     batch.torrents.sort_unstable_by_key(|row| row.torrent);
     batch.peers.sort_unstable_by_key(|row| (row.key.torrent, row.key));
     batch.visits.sort_unstable_by_key(|row| (row.key.torrent, row.key));
     batch.snatches.sort_unstable_by_key(|row| (row.torrent, row.member));
-    batch.token_uses.sort_unstable_by_key(|row| (row.token.member, row.token.torrent));
+    batch.token_uses.sort_unstable_by_key(|row| row.token);
+    batch.expired_tokens.sort_unstable();
+    batch.members.reverse();
+    batch.torrents.reverse();
+    batch.peers.reverse();
+    batch.visits.reverse();
+    batch.snatches.reverse();
+    batch.token_uses.reverse();
+    batch.expired_tokens.reverse();
 }
 
-/// Runs `$body` for each part with its list, its table and the way its rows are put.
-macro_rules! each_part {
-    ($self:ident, $batch:ident, $part:ident, $list:ident, $table:ident, $put:ident => $body:expr) => {
-        for $part in Part::ALL {
-            macro_rules! with {
-                ($name:ident, $row:ident) => {{
-                    let ($table, tables) = ($self.tables.$name(), $self.tables);
-                    let $put = |row: &_| tables.$row(row);
-                    let $list = &mut $batch.$name;
-                    $body
-                }};
-            }
-            match $part {
-                Part::Members => with!(members, member),
-                Part::Torrents => with!(torrents, torrent),
-                Part::Peers => with!(peers, peer),
-                Part::Visits => with!(visits, visit),
-                Part::Snatches => with!(snatches, snatch),
-                Part::TokenUses => with!(token_uses, token_use),
-            }
+/// Calls `$self.$do` with a part, how its list is found in a batch, its table, and how its rows
+/// are put.
+macro_rules! with_part {
+    ($self:ident.$do:ident($part:expr)) => {{
+        let tables = $self.tables;
+        macro_rules! call {
+            ($list:ident, $row:ident) => {
+                $self
+                    .$do($part, |batch| &mut batch.$list, tables.$list(), |row| tables.$row(row))
+                    .await
+            };
         }
-    };
+        match $part {
+            Part::Members => call!(members, member),
+            Part::Torrents => call!(torrents, torrent),
+            Part::Peers => call!(peers, peer),
+            Part::Visits => call!(visits, visit),
+            Part::Snatches => call!(snatches, snatch),
+            Part::TokenUses => call!(token_uses, token_use),
+            Part::ExpiredTokens => call!(expired_tokens, expired_token),
+        }
+    }};
 }
 
 impl Writer<'_> {
-    /// Writes what is held, and then the batch. What could not be is left in the outcome.
-    pub(crate) async fn write(mut self, mut batch: Batch) -> Outcome {
-        sort(&mut batch);
-        if self.settle().await {
-            each_part!(self, batch, part, list, table, put => {
-                if !self.write_part(part, table, put, list).await {
-                    break;
-                }
-            });
+    /// Writes what is held, and then the batch. What could not be is left there.
+    pub(crate) async fn write(&mut self) {
+        let held = self.writing.held.as_ref().map(|held| held.part);
+        if let Some(part) = held
+            && !with_part!(self.settle(part))
+        {
+            return;
         }
-        append(&mut self.outcome.left, batch);
-        self.outcome
+        sort(&mut self.writing.batch);
+        for part in Part::ALL {
+            if !with_part!(self.write_part(part)) {
+                break;
+            }
+        }
     }
 
     /// Finds out about what is held, or writes it. Whether other rows may be written now.
-    pub(crate) async fn settle(&mut self) -> bool {
-        let Some(held) = self.held.take() else { return true };
-        let (mut batch, mark) = (held.rows.clone(), (held.writer, held.number));
-        let mut goes_on = true;
-        each_part!(self, batch, part, list, table, put => {
-            if part != held.part || list.is_empty() {
-                continue;
+    async fn settle<R: Clone>(
+        &mut self,
+        part: Part,
+        list: impl Fn(&mut Batch) -> &mut Vec<R>,
+        table: Table,
+        put: impl Fn(&R) -> Vec<Value>,
+    ) -> bool {
+        let Some(held) = &mut self.writing.held else { return true };
+        let (rows, mark) = (list(&mut held.rows).clone(), (held.writer, held.number));
+        if rows.is_empty() || self.tables.is_left_out(part) {
+            self.writing.held = None;
+            return true;
+        }
+        let statement = table.statement(self.connection.dialect, rows.iter().map(put));
+        let tried = if statement.bytes() > self.connection.statement_bytes_max {
+            // Written by a server that took more; whether it was is known by its mark alone.
+            self.look(part, mark).await
+        } else {
+            self.attempt(part, mark, statement).await
+        };
+        match tried {
+            Tried::Written => self.writing.outcome.rows += rows.len(),
+            // It was not written then, and now each row is for itself.
+            Tried::Refused(_) => list(&mut self.writing.batch).extend(rows),
+            Tried::Unknown(error) | Tried::Failed(error) => {
+                self.writing.outcome.error.get_or_insert(error);
+                return false;
             }
-            let statement = table.statement(self.connection.dialect, list.iter().map(put));
-            let tried = if statement.bytes() > self.connection.statement_bytes_max {
-                // Written by a server that took more; whether it was is known by its mark alone.
-                self.look(part, mark).await
-            } else {
-                self.attempt(part, mark, statement).await
-            };
-            match tried {
-                Tried::Written => {
-                    self.outcome.rows += list.len();
-                    list.clear();
-                }
-                // It was not written then, and now each row is for itself.
-                Tried::Refused(_) => goes_on = self.write_part(part, table, put, list).await,
-                Tried::Unknown(error) | Tried::Failed(error) => {
-                    self.outcome.error.get_or_insert(error);
-                    *self.held = Some(held);
-                    return false;
-                }
-            }
-        });
-        append(&mut self.outcome.left, batch);
-        goes_on
+        }
+        self.writing.held = None;
+        true
     }
 
-    /// Writes the rows of a part from the front. Whether other parts may be tried now; rows that
-    /// are left stay in the list.
+    /// Writes the rows of a part from the end of its list. Whether other parts may be tried now;
+    /// rows that are left stay in the list.
     async fn write_part<R: Clone>(
         &mut self,
         part: Part,
+        list: impl Fn(&mut Batch) -> &mut Vec<R>,
         table: Table,
         put: impl Fn(&R) -> Vec<Value>,
-        list: &mut Vec<R>,
     ) -> bool
     where
         Held: From<(Part, i64, i64, Vec<R>)>,
     {
-        let (mut start, mut chunk_rows) = (0, CHUNK_ROWS_MAX);
-        let goes_on = loop {
-            if start == list.len() {
-                break true;
-            }
-            let mut end = list.len().min(start + chunk_rows);
-            let dialect = self.connection.dialect;
-            let mut statement = table.statement(dialect, list[start..end].iter().map(&put));
-            while statement.bytes() > self.connection.statement_bytes_max && end - start > 1 {
-                end = start + (end - start) / 2;
-                statement = table.statement(dialect, list[start..end].iter().map(&put));
-            }
-            let mark = self.marks.next(part);
+        if self.tables.is_left_out(part) {
+            list(&mut self.writing.batch).clear();
+        }
+        let mut chunk_rows = CHUNK_ROWS_MAX;
+        loop {
+            let (mut rows, statement) = {
+                let waiting = list(&mut self.writing.batch);
+                if waiting.is_empty() {
+                    return true;
+                }
+                let bytes_max = self.connection.statement_bytes_max;
+                let (count, statement) =
+                    chunk(waiting, chunk_rows, bytes_max, self.connection.dialect, &table, &put);
+                (waiting.split_off(waiting.len() - count), statement)
+            };
+            let count = rows.len();
+            let mark = self.writing.marks.next(part);
+            let on_its_way = rows.iter().rev().cloned().collect::<Vec<R>>();
+            self.writing.held = Some(Held::from((part, mark.0, mark.1, on_its_way)));
             match self.attempt(part, mark, statement).await {
                 Tried::Written => {
-                    self.outcome.rows += end - start;
-                    start = end;
+                    self.writing.outcome.rows += count;
                     chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS_MAX);
                 }
-                Tried::Refused(error) if end - start == 1 => {
-                    let columns = table.columns.iter().copied();
-                    let shown = put(&list[start]).iter().map(Value::shown).collect::<Vec<_>>();
-                    let columns = columns.zip(shown).collect();
-                    self.outcome.dead.push(DeadRow { table: table.name, columns, error });
-                    start = end;
+                Tried::Refused(error) if count == 1 => {
+                    let shown = put(&rows[0]).iter().map(Value::shown).collect::<Vec<_>>();
+                    let columns = table.columns.iter().copied().zip(shown).collect();
+                    let dead = DeadRow { table: table.name, columns, error };
+                    self.writing.outcome.dead.push(dead);
                 }
-                Tried::Refused(_) => chunk_rows = (end - start) / 2,
+                Tried::Refused(_) => {
+                    chunk_rows = count / 2;
+                    list(&mut self.writing.batch).append(&mut rows);
+                }
                 Tried::Unknown(error) => {
-                    let rows = list[start..end].to_vec();
-                    *self.held = Some(Held::from((part, mark.0, mark.1, rows)));
-                    self.outcome.error.get_or_insert(error);
-                    start = end;
-                    break false;
+                    self.writing.outcome.error.get_or_insert(error);
+                    return false;
                 }
                 Tried::Failed(error) => {
+                    self.writing.outcome.error.get_or_insert(error);
+                    list(&mut self.writing.batch).append(&mut rows);
+                    self.writing.held = None;
                     // A table that is locked, or not there, holds up no other.
-                    let goes_on = self.connection.is_sound();
-                    self.outcome.error.get_or_insert(error);
-                    break goes_on;
+                    return self.connection.is_sound();
                 }
             }
-        };
-        list.drain(..start);
-        goes_on
+            self.writing.held = None;
+        }
     }
 
     /// Tries to write a chunk, under its mark where it adds.
     async fn attempt(&mut self, part: Part, mark: (i64, i64), statement: Statement) -> Tried {
-        let marked = part.adds() && self.marks.are_kept;
+        let marked = part.adds() && self.writing.marks.are_kept;
         let written = async {
             self.connection.begin().await?;
             if marked && !self.connection.mark(part, mark).await? {
@@ -375,6 +411,26 @@ impl Writer<'_> {
             Ok(_) => Tried::Refused("longer than the server takes".to_owned()),
             Err(error) => Tried::Failed(error),
         }
+    }
+}
+
+/// How many rows from the end of a list are written at once, and the statement that does.
+fn chunk<R>(
+    waiting: &[R],
+    rows_max: usize,
+    bytes_max: usize,
+    dialect: Dialect,
+    table: &Table,
+    put: impl Fn(&R) -> Vec<Value>,
+) -> (usize, Statement) {
+    let mut count = waiting.len().min(rows_max.max(1));
+    loop {
+        let rows = waiting.iter().rev().take(count);
+        let statement = table.statement(dialect, rows.map(&put));
+        if statement.bytes() <= bytes_max || count == 1 {
+            return (count, statement);
+        }
+        count /= 2;
     }
 }
 
@@ -459,17 +515,19 @@ held_from!(
     PeerRow: peers,
     PeerVisit: visits,
     Snatch: snatches,
-    TokenUse: token_uses
+    TokenUse: token_uses,
+    Token: expired_tokens
 );
 
 /// Adds rows to those of a batch. Keys may then stand twice: the ledger merges them.
-fn append(batch: &mut Batch, more: Batch) {
+pub(crate) fn append(batch: &mut Batch, more: Batch) {
     batch.members.extend(more.members);
     batch.torrents.extend(more.torrents);
     batch.peers.extend(more.peers);
     batch.visits.extend(more.visits);
     batch.snatches.extend(more.snatches);
     batch.token_uses.extend(more.token_uses);
+    batch.expired_tokens.extend(more.expired_tokens);
 }
 
 /// Seconds since 1970.

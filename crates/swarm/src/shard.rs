@@ -161,20 +161,6 @@ impl Shard {
         }
     }
 
-    /// IPv4 and IPv6 peers of a swarm.
-    pub(crate) fn families(&self, place: usize) -> (u64, u64) {
-        let of = |head: Head| (head.v4.len() as u64, head.v6.len() as u64);
-        match self.index.entry(place).body() {
-            Body::Inline(words) => of(Head::of_inline(&words)),
-            Body::Block(block) => of(block.head),
-            Body::Big(number) => {
-                let big = self.big(number);
-                (big.v4.len() as u64, big.v6.len() as u64)
-            }
-            Body::Empty(_) => (0, 0),
-        }
-    }
-
     /// The counts over all nodes, as far as is known.
     pub(crate) fn shown(&self, place: usize) -> Counts {
         let counts = self.counts(place);
@@ -187,6 +173,20 @@ impl Shard {
             seeders: counts.seeders.saturating_add_signed(beyond.seeders),
             leechers: counts.leechers.saturating_add_signed(beyond.leechers),
             ..counts
+        }
+    }
+
+    /// IPv4 and IPv6 peers of a swarm.
+    pub(crate) fn families(&self, place: usize) -> (u64, u64) {
+        let of = |head: Head| (head.v4.len() as u64, head.v6.len() as u64);
+        match self.index.entry(place).body() {
+            Body::Inline(words) => of(Head::of_inline(&words)),
+            Body::Block(block) => of(block.head),
+            Body::Big(number) => {
+                let big = self.big(number);
+                (big.v4.len() as u64, big.v6.len() as u64)
+            }
+            Body::Empty(_) => (0, 0),
         }
     }
 

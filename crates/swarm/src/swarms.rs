@@ -110,11 +110,6 @@ impl Swarms {
         }
     }
 
-    /// The bounds it was made with.
-    pub fn limits(&self) -> &Limits {
-        &self.shared.limits
-    }
-
     /// Where a swarm is looked for.
     pub fn key(&self, info_hash: &InfoHash) -> SwarmKey {
         SwarmKey(self.shared.hash(info_hash))

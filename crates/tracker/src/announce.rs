@@ -1,6 +1,7 @@
 //! The announce and the scrape, after the parser and before the writer: the same for every
 //! protocol.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use peerage_swarm::{
 };
 
 use crate::lock::{Mutex, lock};
-use crate::private::Private;
+use crate::private::{MemberWorker, Private};
 use crate::samples::Picker;
 use crate::share::{self, Outbox, Share, Told};
 use crate::{Breath, Counters, Kind, LoadAverages, Protocol, Refusal, Rules, Sample, Tally, Why};
@@ -72,8 +73,15 @@ pub struct Announced {
 /// Something the user should know although the announce was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// The tracker, or the swarm, is full: peers were handed out, but this one is not stored.
+    /// The tracker, or the swarm, is full: this peer is not stored. In open mode it was handed
+    /// peers all the same.
     NotStored,
+    /// A member has so many peers at a torrent that this one is not stored. It is handed nobody.
+    TooManyPeers,
+    /// A member downloads as much as it may: this peer is stored but handed nobody, and to nobody.
+    NoSlot,
+    /// The peer has announced a moment ago: it is handed nobody.
+    Early,
 }
 
 impl Warning {
@@ -81,6 +89,11 @@ impl Warning {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotStored => "this tracker is full: others will not find you here",
+            Self::TooManyPeers => {
+                "too many of your clients are at this torrent: this one is not counted"
+            }
+            Self::NoSlot => "you download as much as you may at once: finish or stop one first",
+            Self::Early => "you announce too often: peers come with the next announce in time",
         }
     }
 }
@@ -127,6 +140,8 @@ pub struct Worker {
     pub awaited: bool,
     /// `None` where this node is alone.
     outbox: Option<Arc<Outbox>>,
+    /// In private mode.
+    pub(crate) members: Option<Box<MemberWorker>>,
 }
 
 impl Tracker {
@@ -160,7 +175,7 @@ impl Tracker {
     /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
     pub fn share_by(&mut self, share: Arc<Share>) {
         let options = share.options();
-        let kept = options.expiry.saturating_sub(self.swarms.limits().peer_timeout);
+        let kept = options.expiry.saturating_sub(self.swarms.peer_timeout());
         self.swarms.keep_elsewhere_longer(kept + options.refresh);
         self.share = Some(share);
     }
@@ -177,10 +192,17 @@ impl Tracker {
         let rules_version = self.rules_version.load(Ordering::Acquire);
         let rules = self.rules();
         let rng = Rng::from_seed(seed);
-        let picker = Picker::new();
-        let outbox = self.share.as_ref().map(|share| share.outbox());
-        let peers = Peers::default();
-        Worker { rng, counters, rules, rules_version, picker, peers, awaited: false, outbox }
+        Worker {
+            rng,
+            counters,
+            rules,
+            rules_version,
+            picker: Picker::new(),
+            peers: Peers::default(),
+            awaited: false,
+            outbox: self.share.as_ref().map(|share| share.outbox()),
+            members: self.private.as_ref().map(|private| Box::new(private.worker())),
+        }
     }
 
     /// Brings a worker's copy of the rules up to date; to be called once a batch. Without a lock
@@ -192,6 +214,9 @@ impl Tracker {
             worker.rules = self.rules();
         }
         worker.picker.follow(&worker.counters.samples);
+        if let Some((private, members)) = self.private.as_ref().zip(worker.members.as_mut()) {
+            private.refresh(members);
+        }
     }
 
     /// The swarms.
@@ -353,14 +378,24 @@ impl Tracker {
                 Some(Warning::NotStored)
             }
         };
+        Ok(self.told(worker, counts, warning))
+    }
+
+    /// What a client is told by the rules in force.
+    pub(crate) fn told(
+        &self,
+        worker: &mut Worker,
+        counts: Counts,
+        warning: Option<Warning>,
+    ) -> Announced {
         let interval_secs = self.interval_secs.load(Ordering::Relaxed);
         let jitter_secs = worker.rules.jitter_secs.min(interval_secs / 4);
-        Ok(Announced {
+        Announced {
             interval_secs: interval_secs + worker.rng.below(jitter_secs + 1),
             min_interval_secs: worker.rules.min_interval_secs.min(interval_secs),
             counts,
             warning,
-        })
+        }
     }
 
     /// Tells other nodes what an announce has changed; nothing where it was only seen again.

@@ -7,8 +7,10 @@
 //! Who does not know the key and cannot receive at an address guesses an id for it with
 //! probability 2^-47 a datagram: at a million guesses a second, once in four years.
 
+use alloc::sync::Arc;
 use core::hash::Hasher;
 use core::net::IpAddr;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use peerage_proto::udp::ConnectionId;
@@ -20,11 +22,32 @@ use siphasher::sip::SipHasher24;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionKey(pub [u8; 16]);
 
-/// Issues and checks connection ids.
+/// Issues and checks connection ids. Clones share the key.
 #[derive(Clone)]
 pub struct Connections {
-    key: ConnectionKey,
+    keys: Arc<Keys>,
     lifetime_secs: u16,
+}
+
+/// The key in force, and the one before it: zeros where there was none. An id is checked with each
+/// half as it stands at that moment, so that in the instant of a change one may be refused.
+struct Keys {
+    current: [AtomicU64; 2],
+    previous: [AtomicU64; 2],
+}
+
+fn halves(key: ConnectionKey) -> [u64; 2] {
+    let bits = u128::from_be_bytes(key.0);
+    [(bits >> 64) as u64, bits as u64]
+}
+
+fn load(key: &[AtomicU64; 2]) -> ConnectionKey {
+    let [high, low] = key.each_ref().map(|half| u128::from(half.load(Ordering::Relaxed)));
+    ConnectionKey((high << 64 | low).to_be_bytes())
+}
+
+fn store(key: &[AtomicU64; 2], value: ConnectionKey) {
+    key.iter().zip(halves(value)).for_each(|(half, value)| half.store(value, Ordering::Relaxed));
 }
 
 /// How far the clock of a node that issued an id may be ahead of ours.
@@ -37,12 +60,22 @@ impl Connections {
     /// Ids valid for `lifetime`, at most [`Connections::LIFETIME_MAX`]. BEP 15 wants two minutes.
     pub fn new(key: ConnectionKey, lifetime: Duration) -> Self {
         let lifetime_secs = lifetime.min(Self::LIFETIME_MAX).as_secs() as u16;
-        Self { key, lifetime_secs }
+        let keys = Keys { current: halves(key).map(AtomicU64::new), previous: Default::default() };
+        Self { keys: Arc::new(keys), lifetime_secs }
+    }
+
+    /// Issues ids by `key` from now on. Those by the key before are still valid.
+    pub fn adopt(&self, key: ConnectionKey) {
+        let current = load(&self.keys.current);
+        if current != key {
+            store(&self.keys.previous, current);
+            store(&self.keys.current, key);
+        }
     }
 
     /// An id for `address`, canonical. Never 0: rTorrent takes 0 for an error.
     pub fn issue(&self, now: Now, address: IpAddr) -> ConnectionId {
-        ConnectionId(self.id(now.as_secs(), address))
+        ConnectionId(id_of(load(&self.keys.current), now.as_secs(), address))
     }
 
     /// Whether `id` was issued to `address` within the lifetime.
@@ -51,19 +84,25 @@ impl Connections {
         let ahead = now.as_secs() + u64::from(AHEAD_SECS);
         let age = (ahead as u16).wrapping_sub((id.0 >> 48) as u16);
         let Some(issued) = ahead.checked_sub(u64::from(age)) else { return false };
-        age <= self.lifetime_secs + AHEAD_SECS && self.id(issued, address) == id.0
+        let by = |key| id_of(key, issued, address) == id.0;
+        age <= self.lifetime_secs + AHEAD_SECS
+            && (by(load(&self.keys.current)) || self.previous().is_some_and(by))
     }
 
-    fn id(&self, issued_secs: u64, address: IpAddr) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.key.0);
-        hasher.write_u64(issued_secs);
-        match address {
-            IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
-            IpAddr::V6(ip) => hasher.write(&ip.octets()),
-        }
-        // The lowest bit is set so that no id is 0; 47 bits of the hash are left.
-        issued_secs << 48 | (hasher.finish() >> 16) | 1
+    fn previous(&self) -> Option<ConnectionKey> {
+        Some(load(&self.keys.previous)).filter(|key| *key != ConnectionKey([0; 16]))
     }
+}
+
+fn id_of(key: ConnectionKey, issued_secs: u64, address: IpAddr) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(&key.0);
+    hasher.write_u64(issued_secs);
+    match address {
+        IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+        IpAddr::V6(ip) => hasher.write(&ip.octets()),
+    }
+    // The lowest bit is set so that no id is 0; 47 bits of the hash are left.
+    issued_secs << 48 | (hasher.finish() >> 16) | 1
 }
 
 #[cfg(test)]
@@ -109,6 +148,23 @@ mod tests {
         }
         let stranger = Connections::new(ConnectionKey([8; 16]), Duration::from_secs(120));
         assert!(!stranger.is_valid(at(1000), V4, id));
+    }
+
+    #[test]
+    fn ids_of_the_key_before_stay_valid_and_those_of_an_earlier_one_do_not() {
+        let connections = connections(120);
+        let clone = connections.clone();
+        let first = connections.issue(at(1000), V4);
+        clone.adopt(ConnectionKey([8; 16]));
+        let second = connections.issue(at(1000), V4);
+        assert_ne!(first, second);
+        assert!([first, second].iter().all(|id| connections.is_valid(at(1000), V4, *id)));
+        // What is in force already changes nothing.
+        connections.adopt(ConnectionKey([8; 16]));
+        assert!(connections.is_valid(at(1000), V4, first));
+        connections.adopt(ConnectionKey([9; 16]));
+        assert!(!connections.is_valid(at(1000), V4, first));
+        assert!(connections.is_valid(at(1000), V4, second));
     }
 
     #[test]

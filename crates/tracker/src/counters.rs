@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use peerage_proto::Family;
+use peerage_proto::{Event, Family};
 
 use crate::{Refusal, Samples};
 
@@ -73,6 +73,42 @@ pub struct Counters {
     pub bad_connection_ids: Counter,
     /// Announces picked out of those it has seen.
     pub(crate) samples: Samples,
+    /// Of members.
+    pub members: MemberCounters,
+}
+
+/// What one worker has seen of members' announces, those refused left out but for
+/// [`Refusal::LeechForbidden`].
+#[derive(Debug, Default)]
+pub struct MemberCounters {
+    events: [Counter; 4],
+    /// Downloads completed, once for each member and torrent.
+    pub snatches: Counter,
+    /// Announces of more bytes than can be moved in the time: no credit was given.
+    pub absurd: Counter,
+    /// Announces that came too soon: no peers were handed out.
+    pub early: Counter,
+    /// Announces of downloads for which the member has no slot: no peers were handed out.
+    pub no_slot: Counter,
+    /// Announces of one peer too many of a member at a torrent: not stored.
+    pub too_many_peers: Counter,
+}
+
+impl MemberCounters {
+    /// Counts an announce by why it was made.
+    pub fn announced(&self, event: Event) {
+        self.events[event_index(event)].add(1);
+    }
+}
+
+/// BEP 21's `paused` counts as a regular announce.
+const fn event_index(event: Event) -> usize {
+    match event {
+        Event::None | Event::Paused => 0,
+        Event::Started => 1,
+        Event::Completed => 2,
+        Event::Stopped => 3,
+    }
 }
 
 impl Counters {
@@ -106,6 +142,40 @@ pub struct Tally {
     pub malformed_requests: u64,
     /// UDP requests whose connection id was not valid.
     pub bad_connection_ids: u64,
+    /// Of members.
+    pub members: MemberTally,
+}
+
+/// The counters of [`MemberCounters`] of all workers, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemberTally {
+    events: [u64; 4],
+    /// Downloads completed, once for each member and torrent.
+    pub snatches: u64,
+    /// Announces of more bytes than can be moved in the time: no credit was given.
+    pub absurd: u64,
+    /// Announces that came too soon: no peers were handed out.
+    pub early: u64,
+    /// Announces of downloads for which the member has no slot: no peers were handed out.
+    pub no_slot: u64,
+    /// Announces of one peer too many of a member at a torrent: not stored.
+    pub too_many_peers: u64,
+}
+
+impl MemberTally {
+    fn add(&mut self, counters: &MemberCounters) {
+        self.events.iter_mut().zip(&counters.events).for_each(|(to, from)| *to += from.get());
+        self.snatches += counters.snatches.get();
+        self.absurd += counters.absurd.get();
+        self.early += counters.early.get();
+        self.no_slot += counters.no_slot.get();
+        self.too_many_peers += counters.too_many_peers.get();
+    }
+
+    /// Announces by why they were made.
+    pub const fn announces(&self, event: Event) -> u64 {
+        self.events[event_index(event)]
+    }
 }
 
 impl Tally {
@@ -121,6 +191,7 @@ impl Tally {
         self.malformed_datagrams += counters.malformed_datagrams.get();
         self.malformed_requests += counters.malformed_requests.get();
         self.bad_connection_ids += counters.bad_connection_ids.get();
+        self.members.add(&counters.members);
     }
 
     /// Requests that could be read, those refused included.

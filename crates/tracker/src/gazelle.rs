@@ -277,7 +277,7 @@ pub fn torrent_report(private: &Private, info_hash: &InfoHash) -> Option<Torrent
         completed: state.torrent.completed,
         balance: state.torrent.balance,
         free: free_number(state.torrent.pricing),
-        last_flushed_secs: state.flushed_secs,
+        last_flushed_secs: state.due_secs,
         leechers: numbers(&state.leeching),
         seeders: numbers(&state.seeding),
         tokens: numbers(&state.tokens),

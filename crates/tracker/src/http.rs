@@ -9,13 +9,17 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use peerage_proto::http::{
-    self, AnnounceQuery, AnnounceReply, Body, Connection, Encoding, FailureReply, Framing, Head,
-    HeaderSlots, Method, PeerList, Request, RetryIn, ScrapeCounts, ScrapeReply, Status, Version,
+    self, AnnounceQuery, AnnounceReply, Body, Connection, Encoding, FailureReply, Form, Framing,
+    Head, HeaderSlots, Method, PeerList, Request, RetryIn, ScrapeCounts, ScrapeReply, Status,
+    Version,
 };
-use peerage_proto::{Family, InfoHash};
+use peerage_proto::{Family, InfoHash, Route};
 use peerage_swarm::{Counts, Now};
 
-use crate::{Announce, Families, Kind, Prefix, Protocol, Refusal, Rules, Tracker, Warning, Worker};
+use crate::{
+    Announce, Announced, Families, Kind, Prefix, Protocol, Refusal, Refused, Rules, Tracker,
+    Warning, Worker,
+};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,43 +69,6 @@ pub struct Endpoint {
     scraped: Vec<InfoHash>,
 }
 
-/// What a path asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Announce,
-    Scrape,
-    /// Either, for a member.
-    Member,
-}
-
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        match path {
-            "/announce" => return Some(Self::Announce),
-            "/scrape" => return Some(Self::Scrape),
-            _ => {}
-        }
-        match path.strip_prefix('/')?.split_once('/')? {
-            ("", _) => None,
-            (_passkey, "announce" | "scrape") => Some(Self::Member),
-            _ => None,
-        }
-    }
-}
-
-/// What a refused request is told.
-#[derive(Clone, Copy)]
-struct Refused {
-    refusal: Refusal,
-    text: &'static str,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, text: refusal.text() }
-    }
-}
-
 impl From<http::QueryError> for Refused {
     fn from(error: http::QueryError) -> Self {
         Self { refusal: Refusal::Malformed, text: error.text() }
@@ -137,7 +104,7 @@ impl Endpoint {
                 return Handled::Close;
             }
         };
-        let Some(route) = Route::of(request.path).filter(|_| !request.websocket) else {
+        let Some(route) = Route::of(request.path.as_bytes()).filter(|_| !request.websocket) else {
             return Handled::Elsewhere;
         };
         if request.method == Method::Other {
@@ -156,10 +123,19 @@ impl Endpoint {
             connection,
         };
         let address = self.client_address(source, &request);
-        let answered = match route {
-            Route::Announce => self.announce(now, address, request.query, &head, reply),
-            Route::Scrape => self.scrape(address, &request, &head, reply),
-            Route::Member => Err(Refusal::NoMembers.into()),
+        let answered = match (self.tracker.private(), route) {
+            (None, Route::Announce) => self.announce(now, address, request.query, &head, reply),
+            (None, Route::Scrape) => self.scrape(address, &request, &head, reply),
+            (None, Route::MemberAnnounce(_) | Route::MemberScrape(_)) => {
+                Err(Refusal::NoMembers.into())
+            }
+            (Some(_), Route::MemberAnnounce(passkey)) => {
+                self.announce_member(now, address, passkey, &request, &head, reply)
+            }
+            (Some(_), Route::MemberScrape(passkey)) => {
+                self.scrape_member(address, passkey, &request, &head, reply)
+            }
+            (Some(_), Route::Announce | Route::Scrape) => Err(Refusal::NoPasskey.into()),
         };
         answered.unwrap_or_else(|refused| {
             self.worker.counters.refused(Protocol::Http, refused.refusal);
@@ -170,12 +146,16 @@ impl Endpoint {
         })
     }
 
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.settings.trusted_proxies.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// The client's own address: the other end of the connection, or whom trusted proxies name.
     fn client_address(&self, source: IpAddr, request: &Request<'_, '_>) -> IpAddr {
         match &self.settings.forwarded_header {
             None => source.to_canonical(),
             Some(name) => http::forwarded_address(request.header(name), source, |address| {
-                self.settings.trusted_proxies.iter().any(|prefix| prefix.contains(address))
+                self.trusts(address)
             }),
         }
     }
@@ -201,6 +181,18 @@ impl Endpoint {
             families: Families::Both,
         };
         let announced = self.tracker.announce(now, &mut self.worker, &announce)?;
+        self.write_announced(address, query.form, &announced, head, reply);
+        Ok(handled(head.connection))
+    }
+
+    fn write_announced(
+        &self,
+        address: IpAddr,
+        form: Form,
+        announced: &Announced,
+        head: &Head,
+        reply: &mut Vec<u8>,
+    ) {
         let peers = &self.worker.peers;
         let answer = AnnounceReply {
             seeders: announced.counts.seeders,
@@ -217,8 +209,7 @@ impl Endpoint {
                 ids_v6: &peers.ids_v6,
             },
         };
-        http::write_reply(reply, head, |body| answer.write(query.form, body));
-        Ok(handled(head.connection))
+        http::write_reply(reply, head, |body| answer.write(form, body));
     }
 
     fn scrape(
@@ -277,6 +268,8 @@ impl Endpoint {
     }
 }
 
+mod members;
+
 fn handled(connection: Connection) -> Handled {
     match connection {
         Connection::KeepAlive => Handled::KeepAlive,
@@ -299,8 +292,24 @@ fn failure(refused: Refused, rules: &Rules) -> FailureReply<'static> {
         Refusal::FullScrape | Refusal::ScrapeTooLong | Refusal::NoMembers | Refusal::Malformed => {
             FailureReply { retry_in: Some(RetryIn::Never), ..reply }
         }
+        Refusal::NoPasskey
+        | Refusal::PasskeyUnknown
+        | Refusal::Unregistered
+        | Refusal::NotCompact
+        | Refusal::NoPeerId
+        | Refusal::InvalidPeerId
+        | Refusal::ClientNotAllowed
+        | Refusal::LeechForbidden
+        | Refusal::MembersScrapeOverHttp => FailureReply {
+            interval_secs: Some(MEMBER_REFUSED_SECS),
+            min_interval_secs: Some(MEMBER_REFUSED_SECS),
+            ..reply
+        },
     }
 }
+
+/// When a member who was refused may ask again: as Ocelot has it.
+const MEMBER_REFUSED_SECS: u32 = 5400;
 
 fn scrape_counts(counts: Counts) -> ScrapeCounts {
     let Counts { seeders, leechers, paused, completed } = counts;

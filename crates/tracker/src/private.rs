@@ -7,16 +7,26 @@
 //! one member's or one torrent's work: nothing here waits for SQL, and a change by the site waits
 //! for no announce but the one it meets.
 
+mod account;
+mod agents;
+mod announce;
+mod answer;
 mod clients;
+mod expire;
 mod ledger;
 mod members;
 mod names;
+mod peer;
+mod pending;
 mod registry;
 pub mod rows;
+mod swarm;
 mod table;
 mod terms;
 mod torrents;
 
+pub use announce::Announce;
+pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
 pub use members::MemberState;
@@ -30,10 +40,11 @@ pub use torrents::{DeleteReason, TorrentState};
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::lock::{Mutex, MutexGuard, lock};
-use members::MemberShard;
+use expire::Cursor;
+use members::{MemberShard, Moved};
 use names::{HashNames, Names};
 use registry::Journal;
 use table::Secret;
@@ -58,6 +69,31 @@ pub struct Private {
     terms_version: AtomicU64,
     /// Held by whoever changes members, torrents or tokens.
     journal: Mutex<Journal>,
+    /// Where the next call of `expire` begins.
+    cursor: Mutex<Cursor>,
+    seeders: AtomicU64,
+    leechers: AtomicU64,
+    /// Rows that wait to be written.
+    rows: AtomicUsize,
+    /// Where the next batch begins.
+    next_shard: AtomicUsize,
+    /// Since when the oldest row of the last batch had waited, seconds since 1970.
+    taken_since_secs: AtomicU64,
+}
+
+/// How many there are of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Members.
+    pub members: u64,
+    /// Torrents.
+    pub torrents: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Peers with nothing left.
+    pub seeders: u64,
+    /// All other peers.
+    pub leechers: u64,
 }
 
 /// Members and their names: with a million, 4000 in each, which are rehashed in a fraction of a
@@ -107,7 +143,30 @@ impl Private {
             terms: Mutex::new(Arc::new(terms)),
             terms_version: AtomicU64::new(0),
             journal: Mutex::default(),
+            cursor: Mutex::default(),
+            seeders: AtomicU64::new(0),
+            leechers: AtomicU64::new(0),
+            rows: AtomicUsize::new(0),
+            next_shard: AtomicUsize::new(0),
+            taken_since_secs: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// How many there are of each. Takes every lock once: for pages and reports.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            seeders: totalled(&self.seeders),
+            leechers: totalled(&self.leechers),
+            ..Totals::default()
+        };
+        for shard in self.members.iter() {
+            totals.members += shard.members.len() as u64;
+        }
+        for shard in self.torrents.iter() {
+            totals.torrents += shard.torrents.len() as u64;
+            totals.tokens += shard.tokens.len() as u64;
+        }
+        totals
     }
 
     /// The terms in force.
@@ -125,6 +184,32 @@ impl Private {
         self.terms_version.fetch_add(1, Ordering::Release);
     }
 
+    fn peers_count(&self) -> u64 {
+        totalled(&self.seeders) + totalled(&self.leechers)
+    }
+
+    fn count_peers(&self, moved: Moved) {
+        // What is taken off is added as its complement to 2^64.
+        let add = |sum: &AtomicU64, count: i32| {
+            if count != 0 {
+                sum.fetch_add(i64::from(count) as u64, Ordering::Relaxed);
+            }
+        };
+        add(&self.seeders, moved.seeding);
+        add(&self.leechers, moved.leeching);
+    }
+
+    fn rows_count(&self) -> usize {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Counts rows of one part, which has just gone from `before` to `after`.
+    fn count_rows(&self, before: usize, after: usize) {
+        if before != after {
+            self.rows.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
     fn member_shard(&self, id: MemberId) -> MutexGuard<'_, MemberShard> {
         self.members.of(self.secret.hash(&id))
     }
@@ -132,4 +217,9 @@ impl Private {
     fn torrent_shard(&self, id: TorrentId) -> MutexGuard<'_, TorrentShard> {
         self.torrents.of(self.secret.hash(&id))
     }
+}
+
+/// A sum that is below 0 for a moment when a peer's end is counted before its beginning.
+fn totalled(sum: &AtomicU64) -> u64 {
+    u64::try_from(sum.load(Ordering::Relaxed) as i64).unwrap_or(0)
 }

@@ -5,12 +5,13 @@ use alloc::sync::Arc;
 use alloc::vec;
 use core::net::{IpAddr, SocketAddr};
 
-use peerage_proto::Family;
 use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
+use peerage_proto::{Family, Route};
 use peerage_swarm::Now;
 
 use crate::{
-    Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Tracker, Worker,
+    Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Refused,
+    Tracker, Worker, private,
 };
 
 /// Most bytes of a reply: what every path carries in one piece (IPv6 promises 1280 - 40 - 8, and
@@ -63,6 +64,8 @@ pub struct Endpoint {
     tracker: Arc<Tracker>,
     connections: Connections,
     worker: Worker,
+    /// Whether only members are served.
+    is_private: bool,
 }
 
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
@@ -73,7 +76,8 @@ impl Endpoint {
     /// An endpoint with counters of its own. `seed` is random.
     pub fn new(tracker: Arc<Tracker>, connections: Connections, seed: u64) -> Self {
         let worker = tracker.worker(seed);
-        Self { tracker, connections, worker }
+        let is_private = tracker.private().is_some();
+        Self { tracker, connections, worker, is_private }
     }
 
     /// Answers a batch. `batch` is no longer than `replies` has room for; `replies` is cleared
@@ -123,6 +127,9 @@ impl Endpoint {
                     return self.bad_connection_id(transaction_id);
                 }
                 self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                if self.is_private {
+                    return Step::Member(source, request);
+                }
                 let announce = self.announce(source, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
                 Step::Announce(transaction_id, prepared)
@@ -132,7 +139,11 @@ impl Endpoint {
                     return self.bad_connection_id(scrape.transaction_id);
                 }
                 self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
-                Step::Scrape(scrape)
+                match self.is_private {
+                    // BEP 41 has no URL data for a scrape. Zeros would be taken for counts.
+                    true => Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp),
+                    false => Step::Scrape(scrape),
+                }
             }
             Err(error) => self.malformed(now, datagram, error),
         }
@@ -152,11 +163,15 @@ impl Endpoint {
                     .and_then(|prepared| self.tracker.finish(now, &mut self.worker, prepared));
                 match announced {
                     Ok(announced) => self.announced(*transaction_id, &announced, reply),
-                    Err(refusal) => {
-                        self.worker.counters.refused(Protocol::Udp, refusal);
-                        error(*transaction_id, refusal.text(), reply)
-                    }
+                    Err(refusal) => self.refused(*transaction_id, refusal.into(), reply),
                 }
+            }
+            Step::Member(source, request) => match self.announce_member(now, *source, request) {
+                Ok(announced) => self.announced(request.transaction_id, &announced, reply),
+                Err(refused) => self.refused(request.transaction_id, refused, reply),
+            },
+            Step::Refused(transaction_id, refusal) => {
+                self.refused(*transaction_id, (*refusal).into(), reply)
             }
             Step::Scrape(scrape) => self.scrape(scrape, reply),
             Step::Error(transaction_id, text) => error(*transaction_id, text, reply),
@@ -177,6 +192,32 @@ impl Endpoint {
             numwant: Some(numwant.min(room as u32)),
             families: Families::Own,
         }
+    }
+
+    /// Announces for the member whose passkey is in the URL data.
+    fn announce_member(
+        &mut self,
+        now: Now,
+        source: IpAddr,
+        request: &udp::Announce<'_>,
+    ) -> Result<Announced, Refused> {
+        let mut room = [0; 64];
+        let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
+            return Err(Refusal::NoPasskey.into());
+        };
+        let announce = private::Announce {
+            announce: self.announce(source, request),
+            uploaded: request.uploaded,
+            downloaded: request.downloaded,
+            corrupt: None,
+            user_agent: &[],
+        };
+        self.tracker.announce_member(now, &mut self.worker, passkey, &announce)
+    }
+
+    fn refused(&self, transaction_id: TransactionId, refused: Refused, reply: &mut Reply) -> usize {
+        self.worker.counters.refused(Protocol::Udp, refused.refusal);
+        error(transaction_id, refused.text, reply)
     }
 
     fn announced(
@@ -242,6 +283,10 @@ enum Step<'a> {
     Connect(TransactionId, ConnectionId),
     Announce(TransactionId, Result<Prepared, Refusal>),
     Scrape(udp::Scrape<'a>),
+    /// In private mode an announce is read and answered in one go: whether it is granted is known
+    /// only where its swarm is.
+    Member(IpAddr, udp::Announce<'a>),
+    Refused(TransactionId, Refusal),
     Error(TransactionId, &'static str),
 }
 

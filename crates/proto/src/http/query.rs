@@ -6,6 +6,8 @@
 //! - `info_hash` twice in an announce is refused; of any other parameter the last one counts.
 //! - A number that is empty is as if it were not there.
 
+use core::net::IpAddr;
+
 use crate::scan::find_byte;
 use crate::{Event, InfoHash, PeerId};
 
@@ -22,6 +24,9 @@ pub struct AnnounceQuery<'a> {
     pub uploaded: u64,
     /// Bytes downloaded since `started`; 0 where it does not say.
     pub downloaded: u64,
+    /// Bytes that failed their hash since `started`, in no BEP but sent by libtorrent and uTorrent;
+    /// `None` where it does not say, or says no number.
+    pub corrupt: Option<u64>,
     /// Bytes still missing, `None` where it does not say. Magnet links send 2^63-1 and 2^64-1.
     pub left: Option<u64>,
     /// Why it announces; unknown values are read as none.
@@ -31,6 +36,8 @@ pub struct AnnounceQuery<'a> {
     pub numwant: Option<u32>,
     /// How it wants the peers.
     pub form: Form,
+    /// Whether it says `compact=1` in so many words.
+    pub says_compact: bool,
     /// The address it claims, as sent. Not to be believed (BEP 7).
     pub ip: Option<&'a [u8]>,
     /// The IPv4 address it claims, as sent. Not to be believed.
@@ -131,6 +138,7 @@ struct Parameters<'a> {
     left: &'a [u8],
     event: &'a [u8],
     numwant: &'a [u8],
+    corrupt: &'a [u8],
     compact: &'a [u8],
     no_peer_id: &'a [u8],
     ip: Option<&'a [u8]>,
@@ -156,6 +164,10 @@ impl<'a> AnnounceQuery<'a> {
             port: u16::try_from(port).map_err(|_| QueryError::Port)?,
             uploaded: Number::read(raw.uploaded).optional(QueryError::Uploaded)?.unwrap_or(0),
             downloaded: Number::read(raw.downloaded).optional(QueryError::Downloaded)?.unwrap_or(0),
+            corrupt: match Number::read(raw.corrupt) {
+                Number::Value(value) => Some(value),
+                Number::TooLarge | Number::Absent | Number::Garbage => None,
+            },
             left: Number::read(raw.left).optional(QueryError::Left)?,
             event: read_event(raw.event),
             numwant: match Number::read(raw.numwant) {
@@ -168,9 +180,22 @@ impl<'a> AnnounceQuery<'a> {
                 (b"0", _) => Form::DictionaryWithoutPeerId,
                 _ => Form::Compact,
             },
+            says_compact: raw.compact == b"1",
             ip: raw.ip,
             ipv4: raw.ipv4,
             ipv6: raw.ipv6,
+        })
+    }
+
+    /// The address it claims: the first of `ip`, `ipv4` and `ipv6` that is one. For askers whom
+    /// the operator trusts.
+    pub fn claimed_address(&self) -> Option<IpAddr> {
+        let claims = [self.ip, self.ipv4, self.ipv6];
+        claims.into_iter().flatten().find_map(|claim| {
+            // The longest address has 45 characters.
+            let mut room = [0; 45];
+            let text = core::str::from_utf8(decode(claim, &mut room).ok()?).ok()?;
+            text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
         })
     }
 }
@@ -187,6 +212,7 @@ impl<'a> Parameters<'a> {
                 b"uploaded" => raw.uploaded = value,
                 b"downloaded" => raw.downloaded = value,
                 b"left" => raw.left = value,
+                b"corrupt" => raw.corrupt = value,
                 b"event" => raw.event = value,
                 b"numwant" => raw.numwant = value,
                 b"compact" => raw.compact = value,
@@ -205,6 +231,11 @@ impl<'a> Parameters<'a> {
 /// `info_hash` are passed over; a query without one asks for all swarms.
 pub fn scrape_hashes(query: &[u8]) -> impl Iterator<Item = Result<InfoHash, QueryError>> {
     pairs(query).filter(|(key, _)| *key == b"info_hash").map(|(_, value)| read_info_hash(value))
+}
+
+/// Whether a query says `compact=1`, where the rest of it may be wrong.
+pub fn says_compact(query: &[u8]) -> bool {
+    pairs(query).filter(|(key, _)| *key == b"compact").last().is_some_and(|pair| pair.1 == b"1")
 }
 
 /// The keys and values between the `&`s; a key without `=` has an empty value.
@@ -383,10 +414,12 @@ mod tests {
                 port: 6881,
                 uploaded: 3,
                 downloaded: 2,
+                corrupt: None,
                 left: Some(1000),
                 event: Event::Started,
                 numwant: Some(30),
                 form: Form::Compact,
+                says_compact: true,
                 ip: None,
                 ipv4: None,
                 ipv6: None,
@@ -612,6 +645,42 @@ mod tests {
         assert_eq!(query.ip, Some(&b"tracker.example"[..]));
         assert_eq!(query.ipv4, Some(&b"1.2.3.4"[..]));
         assert_eq!(query.ipv6, Some(&b"%5B::1%5D"[..]));
+    }
+
+    #[test]
+    fn claimed_address_is_the_first_that_is_one() {
+        let claimed = |extra: &str| parse(&query(extra)).claimed_address();
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for (extra, expected) in [
+            ("", None),
+            ("&ip=tracker.example", None),
+            ("&ip=192.0.2.1", address("192.0.2.1")),
+            ("&ip=2001%3Adb8%3a%3a1", address("2001:db8::1")),
+            ("&ip=::ffff:192.0.2.1", address("192.0.2.1")),
+            ("&ip=x&ipv6=::1", address("::1")),
+            ("&ipv6=::1&ipv4=192.0.2.2", address("192.0.2.2")),
+            ("&ip=1.2.3.300", None),
+            ("&ip=0000000000000000000000000000000000000000000000000000000000000", None),
+        ] {
+            assert_eq!(claimed(extra), expected, "{extra}");
+        }
+    }
+
+    #[test]
+    fn compact_and_corrupt_are_read_where_they_are_said() {
+        for (extra, says, corrupt) in [
+            ("", false, None),
+            ("&compact=1&corrupt=5", true, Some(5)),
+            ("&compact=0&corrupt=", false, None),
+            ("&compact=&corrupt=-1", false, None),
+            ("&compact=1&compact=0&corrupt=99999999999999999999", false, None),
+            ("&compact=0&compact=1", true, None),
+        ] {
+            let query = query(extra);
+            assert_eq!(says_compact(query.as_bytes()), says, "{extra}");
+            assert_eq!((parse(&query).says_compact, parse(&query).corrupt), (says, corrupt));
+        }
+        assert!(says_compact(b"peer_id=short&compact=1"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
     Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, Raw,
-    ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, Value, Whole,
+    RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value, Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -338,6 +338,24 @@ config! {
         /// for nothing; "ocelot" for visible, for the right to download and for neutral, as the
         /// program of that name has it, so that a site that restores a right unhides its member.
         [Restart] absent_parameters: Absent = Absent::Keep;
+    }
+    /// Many nodes, one set of swarms. On where there is an address.
+    shared: Shared {
+        /// Redis or Valkey, the same for all nodes: "redis://user:password@host:port/database",
+        /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
+        /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
+        [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// What the names of all keys and channels begin with.
+        [Restart] prefix: String = "peerage:".into();
+        /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.
+        [Restart] layout: SharedLayout = SharedLayout::Own;
+        /// Most peers of other nodes learnt at once of a swarm.
+        [Restart] sample: Whole<10, 2000> = Whole(200);
+        /// For how many milliseconds the reply to the first announce of a swarm waits for the peers
+        /// that other nodes have. 0 for not at all: the client finds them with its next announce.
+        [Restart] cold_wait_ms: Whole<0, 1000> = Whole(20);
+        /// How long after Redis was last heard `/ready` says so no more.
+        [Restart] ready_within: Seconds<2, 3600> = Seconds(10);
     }
     /// What is logged, to stderr.
     log: Log {

@@ -556,6 +556,32 @@ impl Value for SecretUrl {
     }
 }
 
+/// Where Redis is; it may hold a password, so that it is not shown. Empty for nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl(pub(crate) String);
+
+impl Value for RedisUrl {
+    fn right() -> String {
+        "a URL such as \"redis://user:password@host:6379/0\", \"rediss://host\" or \
+         \"redis+sentinel://host,host/name\", or \"\" for none"
+            .into()
+    }
+
+    fn read(raw: &Raw<'_>) -> Option<Self> {
+        let text = raw.text()?;
+        let fine = text.is_empty() || peerage_shared::Target::parse(text).is_ok();
+        fine.then(|| Self(text.into()))
+    }
+
+    fn write(&self) -> Option<String> {
+        self.0.is_empty().then(|| quoted(""))
+    }
+
+    fn shape() -> Shape {
+        Shape::of(Kind::Secret)
+    }
+}
+
 /// Declares a setting that is one of a few words.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -583,6 +609,16 @@ macro_rules! choice {
             }
         }
     };
+}
+
+choice! {
+    /// The keys of shared mode.
+    SharedLayout {
+        /// Ours.
+        Own = "own",
+        /// llmpt's.
+        Llmpt = "llmpt",
+    }
 }
 
 choice! {

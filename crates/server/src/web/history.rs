@@ -5,29 +5,38 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde::Serialize;
 
-use super::pages::fresh;
+use super::pages::{json, secured};
 use crate::history::Span;
 use crate::stats::Source;
 
+/// What a wrong question is told.
+#[derive(Serialize)]
+struct Wrong {
+    error: &'static str,
+    field: &'static str,
+}
+
+const WRONG_SPAN: Wrong =
+    Wrong { error: "span must be minute, hour or day: /history.json?span=minute", field: "span" };
+
 /// The one route.
 pub(super) fn router(source: Arc<Source>) -> Router {
-    Router::new().route("/history.json", get(history)).with_state(source)
+    Router::new()
+        .route("/history.json", get(history))
+        .with_state(source)
+        .layer(map_response(secured))
 }
 
 async fn history(State(source): State<Arc<Source>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let asked = query.split('&').find_map(|pair| pair.strip_prefix("span="));
-    let Some(span) = asked.and_then(Span::parse) else {
-        let error = "span must be minute, hour or day: /history.json?span=minute";
-        let body = Json(json!({ "error": error, "field": "span" }));
-        return (StatusCode::BAD_REQUEST, body).into_response();
-    };
-    match serde_json::to_string(&source.history(span)) {
-        Ok(json) => fresh("application/json", json),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    match asked.and_then(Span::parse) {
+        Some(span) => json(&source.history(span)),
+        None => (StatusCode::BAD_REQUEST, json(&WRONG_SPAN)).into_response(),
     }
 }

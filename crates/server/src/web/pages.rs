@@ -74,6 +74,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         .fold(Router::new(), |router, path| router.route(path, get(page)))
         .route("/config.json", get(config))
         .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
@@ -83,7 +84,7 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
 }
 
 /// Adds what every reply is to be taken with.
-async fn secured(mut response: Response) -> Response {
+pub(super) async fn secured(mut response: Response) -> Response {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -102,7 +103,7 @@ pub(super) fn fresh(content_type: &str, body: String) -> Response {
 }
 
 /// A body in JSON, as of now.
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(json) => fresh("application/json", json),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -111,6 +112,19 @@ fn json(value: &impl Serialize) -> Response {
 
 async fn health() -> Response {
     fresh("text/plain; charset=utf-8", "OK\n".into())
+}
+
+/// Whether the node knows what other nodes know: for a balancer. One that is alone always does.
+async fn ready(State(content): State<Arc<Content>>) -> Response {
+    let text = "text/plain; charset=utf-8";
+    match content.source.ready() {
+        Ok(()) => fresh(text, "OK\n".into()),
+        Err(why) => {
+            let mut response = fresh(text, format!("{why}\n"));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
 }
 
 async fn stats(State(content): State<Arc<Content>>) -> Response {
@@ -132,7 +146,7 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         locales: LOCALES,
         mode: "open",
         announce_urls: content.announce_urls(&headers),
-        pages: Shown { map: true, settings: content.api, largest: false },
+        pages: Shown { map: true, settings: content.api, largest: content.source.tells_largest() },
         locations: content.source.locations.is_loaded(),
     })
 }

@@ -78,6 +78,8 @@ pub struct TokenEntry {
     pub token: Token,
     /// Bytes it made free.
     pub downloaded: u64,
+    /// Whether it is used up.
+    pub expired: bool,
     /// Seconds since 1970.
     pub created_at_secs: u64,
 }
@@ -395,7 +397,7 @@ impl Own<'_> {
         Ok(clients.await?)
     }
 
-    /// Gives a member a token. One that is there stays as it is.
+    /// Gives a member a token, also where the last for that torrent is used up.
     pub async fn put_token(&self, token: Token) -> Result<(), ManageError> {
         let (member, torrent, now) = (token.member.0, token.torrent.0, now_secs());
         // Only for a member and a torrent that are there.
@@ -405,7 +407,10 @@ impl Own<'_> {
              WHERE members.id = {member} AND torrents.id = {torrent} AND NOT EXISTS \
              (SELECT 1 FROM tokens t WHERE t.member_id = {member} AND t.torrent_id = {torrent})"
         );
-        self.changed(vec![self.sql(&sql)]).await.map(drop)
+        let again = format!(
+            "UPDATE tokens SET expired = 0 WHERE member_id = {member} AND torrent_id = {torrent}"
+        );
+        self.changed(vec![self.sql(&sql), self.sql(&again)]).await.map(drop)
     }
 
     /// Takes a token back. Whether there was one.
@@ -420,7 +425,7 @@ impl Own<'_> {
     pub async fn tokens(&self, member: MemberId) -> Result<Vec<TokenEntry>, ManageError> {
         let mut connection = self.database.acquire().await?;
         let asked = format!(
-            "SELECT torrent_id, downloaded, created_at FROM tokens WHERE member_id = {} \
+            "SELECT torrent_id, downloaded, created_at, expired FROM tokens WHERE member_id = {} \
              ORDER BY torrent_id LIMIT {PAGE_MAX}",
             member.0
         );
@@ -429,6 +434,7 @@ impl Own<'_> {
                 token: Token { member, torrent: TorrentId(row.count(0)?) },
                 downloaded: row.size(1)?,
                 created_at_secs: row.size(2)?,
+                expired: row.flag(3)?,
             })
         });
         Ok(tokens.await?)

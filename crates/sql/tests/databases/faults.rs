@@ -360,6 +360,36 @@ fn paused_server_is_a_bounded_wait() {
     assert_eq!(found[0][0], "20");
 }
 
+#[test]
+fn who_stops_waiting_for_a_paused_server_loses_nothing() {
+    let mut server = site(GazelleTables::WhatCd, SqlMode::Strict);
+    run(async {
+        let store = open(&server.url(), AUTO).await;
+        check_written(&store.write(adding()).await, 4);
+        server.pause().expect("it runs");
+        let gone = tokio::time::timeout(Duration::from_millis(300), store.write(adding())).await;
+        assert!(gone.is_err(), "it stands still");
+        let held = store.hold(credit([member(2, 7, 7)])).await;
+        let rows: usize = held.iter().map(|held| held.rows.rows()).sum();
+        assert_eq!(rows, 5, "what was on its way, what was not, and what came besides");
+        server.resume().expect("it is there");
+        let next = open(&server.url(), AUTO).await;
+        for held in held {
+            let mut outcome = next.write_held(held.clone()).await;
+            if outcome.error.is_some() {
+                outcome = next.write_held(held).await;
+            }
+            assert_eq!((outcome.error, outcome.left.rows()), (None, 0));
+        }
+        let gone = tokio::time::timeout(Duration::ZERO, next.write(adding())).await;
+        assert!(gone.is_err(), "nothing is written in no time");
+        check_rows(&next, Outcome::default()).await;
+    });
+    let asked = "SELECT u.Uploaded, t.Snatched - 7 FROM users_main u, torrents t \
+                 WHERE t.ID = 1 AND u.ID IN (1, 2) ORDER BY u.ID";
+    assert_eq!(server.query(asked).expect("a statement"), [["30", "3"], ["7", "3"]]);
+}
+
 /// Writes what is left of an outcome: at once, or over a connection that is made when the last
 /// was found to be dead.
 async fn check_rows(store: &Store, outcome: Outcome) {

@@ -134,14 +134,16 @@ fn members_torrents_tokens_and_clients_are_loaded_from_each_dialect() {
             (3, InfoHash([b'x'; 20]), Pricing::Neutral, 0, 0),
         ];
         assert_eq!(torrents, expected, "{tables:?}");
-        let token =
-            |member, torrent| Token { member: MemberId(member), torrent: TorrentId(torrent) };
         assert_eq!(loaded.tokens, [token(1, 1), token(2, 2)]);
         let clients: Vec<_> =
             loaded.clients.iter().map(|c| (c.prefix.as_slice(), c.name.as_str())).collect();
         assert_eq!(clients, [(b"-TR4".as_slice(), "Transmission 4")]);
         assert_eq!(loaded.denied_clients, []);
     }
+}
+
+fn token(member: u32, torrent: u32) -> Token {
+    Token { member: MemberId(member), torrent: TorrentId(torrent) }
 }
 
 fn first_batch() -> Batch {
@@ -151,13 +153,13 @@ fn first_batch() -> Batch {
     let mut hidden = peer(key(4, 1, ODD_PEER_ID));
     hidden.address = None;
     Batch {
-        expired_tokens: Vec::new(),
         members: vec![member(2, 5, 0), member(1, 100, 200)],
         torrents: vec![torrent(2, 0, 0, 3), torrent(1, 1, 2, -1000)],
         peers: vec![peer(key(1, 1, ODD_PEER_ID)), long, hidden],
         visits: vec![visit(key(1, 3, ODD_PEER_ID))],
         snatches: vec![snatch(1, 1)],
         token_uses: vec![token_use(1, 1, 50), token_use(4, 3, 60)],
+        expired_tokens: vec![token(1, 1)],
     }
 }
 
@@ -231,6 +233,7 @@ fn second_batch() -> Batch {
         visits: vec![visit(key(2, 1, ODD_PEER_ID))],
         snatches: vec![snatch(1, 2)],
         token_uses: vec![token_use(1, 1, 5)],
+        ..Batch::default()
     }
 }
 

@@ -112,22 +112,7 @@ fn what_is_put_in_is_listed_loaded_and_removed() {
             .await
             .expect("nothing is done");
 
-        let loaded = store.load().await.expect("it reads");
-        let ids: Vec<_> = loaded.members.iter().map(|member| member.id).collect();
-        assert_eq!(ids, [second], "{name}: who is not enabled is left out");
-        assert_eq!(loaded.torrents.len(), 2);
-        assert_eq!(loaded.torrents[0], Torrent { id: file, ..torrent_entry("", 0).torrent });
-        assert_eq!(
-            (loaded.clients, loaded.denied_clients),
-            (vec![client("-TR")], vec![client("-XX")])
-        );
-        assert_eq!(loaded.tokens, [token]);
-        assert_eq!(own.tokens(second).await.expect("it reads").len(), 1);
-        assert_eq!(own.members(MemberId(0), 1).await.expect("it reads").len(), 1);
-        assert_eq!(own.members(id, 10).await.expect("it reads").len(), 1);
-        assert_eq!(own.torrents(TorrentId(0), 10).await.expect("it reads").len(), 2);
-        assert_eq!(own.clients().await.expect("it reads").len(), 2);
-
+        check_listed(name, store, token).await;
         assert_eq!(own.remove_client(b"-TR").await, Ok(true));
         assert_eq!(own.remove_client(b"-TR").await, Ok(false));
         assert_eq!(own.remove_member(second).await, Ok(true));
@@ -137,6 +122,25 @@ fn what_is_put_in_is_listed_loaded_and_removed() {
         assert_eq!((loaded.members.len(), loaded.torrents.len(), loaded.tokens.len()), (0, 1, 0));
         assert!(store.revision().await.expect("it counts") > before + 10, "{name}");
     });
+}
+
+/// What the test above has put in, as it is loaded and listed.
+async fn check_listed(name: &str, store: &Store, token: Token) {
+    let own = store.own().expect("the tables are ours");
+    let (second, file) = (token.member, token.torrent);
+    let client = |prefix: &str| Client { prefix: prefix.into(), name: "It".to_owned() };
+    let loaded = store.load().await.expect("it reads");
+    let ids: Vec<_> = loaded.members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [second], "{name}: who is not enabled is left out");
+    assert_eq!(loaded.torrents.len(), 2);
+    assert_eq!(loaded.torrents[0], Torrent { id: file, ..torrent_entry("", 0).torrent });
+    assert_eq!((loaded.clients, loaded.denied_clients), (vec![client("-TR")], vec![client("-XX")]));
+    assert_eq!(loaded.tokens, [token]);
+    assert_eq!(own.tokens(second).await.expect("it reads").len(), 1);
+    assert_eq!(own.members(MemberId(0), 1).await.expect("it reads").len(), 1);
+    assert_eq!(own.members(MemberId(second.0 - 1), 10).await.expect("it reads").len(), 1);
+    assert_eq!(own.torrents(TorrentId(0), 10).await.expect("it reads").len(), 2);
+    assert_eq!(own.clients().await.expect("it reads").len(), 2);
 }
 
 #[test]
@@ -161,21 +165,25 @@ fn every_table_is_written_and_read_back() {
             visits: vec![visit(key(m, 999, ODD_PEER_ID))],
             snatches: vec![snatch(m, t)],
             token_uses: vec![token_use(m, t, 50)],
+            ..Batch::default()
         };
         check_written(&store.write(first).await, 8);
         assert_eq!(store.peers(0).await, Ok(vec![row.clone()]), "{name}");
         row.completed_at_secs = None;
         row.remaining = 0;
+        row.user_agent.clear();
         let second = Batch {
-            expired_tokens: Vec::new(),
             members: vec![member(m, 1, 2)],
             torrents: vec![torrent(t, 0, 1, -50)],
             peers: vec![row.clone()],
             visits: vec![visit(row.key)],
             snatches: vec![snatch(m, t)],
             token_uses: vec![token_use(m, t, 5)],
+            expired_tokens: vec![Token { member: ann, torrent: file }],
         };
-        check_written(&store.write(second).await, 6);
+        check_written(&store.write(second).await, 7);
+        assert_eq!(store.load().await.expect("it reads").tokens, []);
+        row.user_agent = "Transmission/4.0.6".to_owned();
         let seen = visit(row.key);
         row.completed_at_secs = Some(1_700_000_000);
         (row.announces, row.timespent_secs) = (seen.announces, seen.timespent_secs);
@@ -189,7 +197,9 @@ fn every_table_is_written_and_read_back() {
             (entry.seeders, entry.leechers, entry.torrent.completed, entry.torrent.balance);
         assert_eq!(stands, (0, 2, 3, 20), "{name}: the balance adds up");
         let tokens = own.tokens(ann).await.expect("it reads");
-        assert_eq!(tokens[0].downloaded, 55, "{name}");
+        assert_eq!((tokens[0].downloaded, tokens[0].expired), (55, true), "{name}");
+        own.put_token(tokens[0].token).await.expect("both are there");
+        assert_eq!(store.load().await.expect("it reads").tokens, [tokens[0].token]);
         store.clear().await.expect("it writes");
         assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
     });

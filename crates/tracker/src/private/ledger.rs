@@ -1,11 +1,14 @@
 //! What is owed to SQL: rows merge here until a batch of them is taken, and come back when it
 //! could not be written.
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use peerage_swarm::Now;
 
-use super::{Batch, Private};
+use super::pending::PeerEntry;
+use super::torrents::TorrentShard;
+use super::{Batch, Private, TorrentId};
 
 /// The rows that wait to be written. A view of [`Private`], which keeps each row with what it is
 /// about.
@@ -40,35 +43,111 @@ impl Private {
 
 impl Ledger<'_> {
     /// Takes out at most `rows_max` rows; none are left once the batch has fewer than that.
+    ///
+    /// Goes round: what one batch had no room for comes first in the next. Members' credit takes
+    /// half a batch unless there is room to spare.
     pub fn take_batch(&self, rows_max: usize) -> Batch {
         let mut batch = Batch::default();
+        let mut since_secs = u64::MAX;
+        self.take_credit(&mut batch, rows_max.div_ceil(2), &mut since_secs);
+        let shards = &self.private.torrents;
+        let first = self.private.next_shard.load(Ordering::Relaxed);
+        for step in 0..shards.len() {
+            let number = (first + step) % shards.len();
+            self.private.next_shard.store(number, Ordering::Relaxed);
+            if rows_max <= batch.rows() {
+                break;
+            }
+            let mut shard = shards.at(number);
+            let TorrentShard { torrents, pending, .. } = &mut *shard;
+            let before = pending.rows();
+            if before != 0 {
+                since_secs = since_secs.min(pending.since_secs);
+                pending.take(torrents, &mut batch, rows_max);
+                self.private.count_rows(before, pending.rows());
+            }
+        }
+        self.take_credit(&mut batch, rows_max, &mut since_secs);
+        if batch.rows() != 0 {
+            self.private.taken_since_secs.store(since_secs, Ordering::Relaxed);
+        }
+        batch
+    }
+
+    fn take_credit(&self, batch: &mut Batch, rows_max: usize, since_secs: &mut u64) {
         for mut shard in self.private.members.iter() {
+            if rows_max <= batch.rows() {
+                return;
+            }
+            let before = shard.credit.len();
+            if before != 0 {
+                *since_secs = shard.credit_since_secs.min(*since_secs);
+            }
             while batch.rows() < rows_max
                 && let Some(row) = shard.credit.pop()
             {
                 batch.members.push(row);
             }
+            self.private.count_rows(before, shard.credit.len());
         }
-        batch
     }
 
     /// Gives back what could not be written, all of a batch or part of it. It merges with what came
-    /// meanwhile: what is to be added adds up, and of what is to be set the newer stays.
+    /// meanwhile: what is to be added adds up, and of what is to be set the newer stays. Bounds do
+    /// not hold for it: it was counted once.
+    ///
+    /// Rows of torrents that are no longer registered are dropped.
     pub fn put_back(&self, batch: Batch) {
+        let since_secs = self.private.taken_since_secs.load(Ordering::Relaxed);
         for row in batch.members {
             let mut shard = self.private.member_shard(row.member);
-            if let Some(before) = shard.credit.put(row) {
-                let now = shard.credit.find_or_put(row);
-                now.uploaded = now.uploaded.saturating_add(before.uploaded);
-                now.downloaded = now.downloaded.saturating_add(before.downloaded);
-            }
+            let before = shard.credit.len();
+            shard.add_credit(since_secs, row);
+            self.private.count_rows(before, shard.credit.len());
         }
+        for row in batch.torrents {
+            self.put_back_at(row.torrent, since_secs, |shard| {
+                if let Some(slot) = shard.torrents.find_mut(&row.torrent) {
+                    shard.pending.put_back_torrent(slot, &row);
+                }
+            });
+        }
+        let visits = batch.visits.into_iter().map(PeerEntry::from);
+        for entry in batch.peers.into_iter().map(PeerEntry::from).chain(visits) {
+            self.put_back_at(entry.key.torrent, since_secs, |shard| {
+                shard.pending.put_back_peer(entry);
+            });
+        }
+        for row in batch.snatches {
+            self.put_back_at(row.torrent, since_secs, |shard| shard.pending.snatch(row));
+        }
+        for row in batch.token_uses {
+            self.put_back_at(row.token.torrent, since_secs, |shard| shard.pending.token_use(row));
+        }
+        for token in batch.expired_tokens {
+            self.put_back_at(token.torrent, since_secs, |shard| {
+                shard.pending.expired_token(token);
+            });
+        }
+    }
+
+    fn put_back_at(
+        &self,
+        torrent: TorrentId,
+        since_secs: u64,
+        put: impl FnOnce(&mut TorrentShard),
+    ) {
+        let mut shard = self.private.torrent_shard(torrent);
+        let before = shard.pending.rows();
+        shard.pending.begin(since_secs);
+        shard.pending.since_secs = shard.pending.since_secs.min(since_secs);
+        put(&mut shard);
+        self.private.count_rows(before, shard.pending.rows());
     }
 
     /// Rows that wait.
     pub fn len(&self) -> usize {
-        let Queued { members, torrents, peers, visits, snatches, tokens } = self.queued();
-        members + torrents + peers + visits + snatches + tokens
+        self.private.rows_count()
     }
 
     /// Whether all is written, or in a batch that was taken.
@@ -78,14 +157,28 @@ impl Ledger<'_> {
 
     /// Rows that wait, list by list.
     pub fn queued(&self) -> Queued {
-        let members = self.private.members.iter().map(|shard| shard.credit.len()).sum();
-        Queued { members, ..Queued::default() }
+        let mut queued = Queued::default();
+        for shard in self.private.members.iter() {
+            queued.members += shard.credit.len();
+        }
+        for shard in self.private.torrents.iter() {
+            let [torrents, peers, visits, snatches, tokens] = shard.pending.queued();
+            queued.torrents += torrents;
+            queued.peers += peers;
+            queued.visits += visits;
+            queued.snatches += snatches;
+            queued.tokens += tokens;
+        }
+        queued
     }
 
-    /// How long the oldest row waits, about; `None` where none does.
+    /// How long the oldest row waits, about and never too short; `None` where none does.
     pub fn oldest(&self, now: Now) -> Option<Duration> {
-        let sinces = self.private.members.iter().filter(|shard| shard.credit.len() != 0);
-        let oldest = sinces.map(|shard| shard.credit_since_secs).min()?;
-        Some(Duration::from_secs(now.as_secs().saturating_sub(oldest)))
+        let credit = self.private.members.iter().filter(|shard| shard.credit.len() != 0);
+        let credit = credit.map(|shard| shard.credit_since_secs).min();
+        let rows = self.private.torrents.iter().filter(|shard| shard.pending.rows() != 0);
+        let rows = rows.map(|shard| shard.pending.since_secs).min();
+        let oldest_secs = [credit, rows].into_iter().flatten().min()?;
+        Some(Duration::from_secs(now.as_secs().saturating_sub(oldest_secs)))
     }
 }

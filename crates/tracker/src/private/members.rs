@@ -45,6 +45,17 @@ pub(super) struct Moved {
     pub(super) downloads: i32,
 }
 
+impl Moved {
+    /// The difference of two counts.
+    pub(super) const fn less(self, before: Self) -> Self {
+        Self {
+            seeding: self.seeding - before.seeding,
+            leeching: self.leeching - before.leeching,
+            downloads: self.downloads - before.downloads,
+        }
+    }
+}
+
 /// Some of the members.
 pub(super) struct MemberShard {
     pub(super) members: Table<MemberState>,
@@ -59,12 +70,38 @@ impl MemberShard {
         Self { members: Table::new(secret), credit: Table::new(secret), credit_since_secs: 0 }
     }
 
-    /// Counts peers that came, went, or became something else.
-    pub(super) fn count(&mut self, id: MemberId, moved: Moved) {
-        let Some(state) = self.members.find_mut(&id) else { return };
-        // A member put out and let in again between an announce and its count has none.
-        state.seeding = state.seeding.saturating_add_signed(moved.seeding);
-        state.leeching = state.leeching.saturating_add_signed(moved.leeching);
-        state.downloads = state.downloads.saturating_add_signed(moved.downloads);
+    /// Counts peers that came, went, or became something else. Says whether the member is there.
+    pub(super) fn count(&mut self, id: MemberId, moved: Moved) -> bool {
+        let Some(state) = self.members.find_mut(&id) else { return false };
+        // A peer's end may be counted before its beginning, so that a count is below 0 for a
+        // moment: it wraps, and is 0 for whoever asks.
+        state.seeding = state.seeding.wrapping_add_signed(moved.seeding);
+        state.leeching = state.leeching.wrapping_add_signed(moved.leeching);
+        state.downloads = state.downloads.wrapping_add_signed(moved.downloads);
+        true
+    }
+
+    /// A member as it stands.
+    pub(super) fn state(&self, id: MemberId) -> Option<MemberState> {
+        let state = self.members.find(&id)?;
+        let counted = |count: u32| u32::try_from(count as i32).unwrap_or(0);
+        Some(MemberState {
+            seeding: counted(state.seeding),
+            leeching: counted(state.leeching),
+            downloads: counted(state.downloads),
+            ..state.clone()
+        })
+    }
+
+    /// Adds to what is to be written.
+    pub(super) fn add_credit(&mut self, since_secs: u64, delta: MemberDelta) {
+        if self.credit.len() == 0 {
+            self.credit_since_secs = since_secs;
+        }
+        self.credit_since_secs = self.credit_since_secs.min(since_secs);
+        let none = MemberDelta { member: delta.member, uploaded: 0, downloaded: 0 };
+        let sum = self.credit.find_or_put(none);
+        sum.uploaded = sum.uploaded.saturating_add(delta.uploaded);
+        sum.downloaded = sum.downloaded.saturating_add(delta.downloaded);
     }
 }

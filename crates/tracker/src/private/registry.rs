@@ -150,7 +150,10 @@ impl Private {
     /// to put many out at once is no dearer than one.
     pub fn remove_members(&self, passkeys: &[Passkey]) -> usize {
         let mut journal = lock(&self.journal);
-        let ids: Vec<_> = passkeys.iter().filter_map(|passkey| self.member_id(passkey)).collect();
+        let found = passkeys.iter().filter_map(|passkey| self.member_id(passkey));
+        let mut ids: Vec<_> = found.collect();
+        ids.sort_unstable();
+        ids.dedup();
         ids.iter().for_each(|&id| journal.note(|| Change::RemoveMember(id)));
         self.put_out(&ids);
         ids.len()
@@ -217,7 +220,7 @@ impl Private {
 
     /// A member as it stands, by its number.
     pub fn member_by_id(&self, id: MemberId) -> Option<MemberState> {
-        self.member_shard(id).members.find(&id).cloned()
+        self.member_shard(id).state(id)
     }
 
     /// The number of the torrent with this info_hash.
@@ -281,17 +284,25 @@ impl Private {
     }
 
     fn put_out(&self, ids: &[MemberId]) {
+        let mut with_peers = Vec::new();
         for &id in ids {
             let removed = self.member_shard(id).members.remove(&id);
-            let Some(MemberState { member, .. }) = removed else { continue };
+            let Some(MemberState { member, seeding, leeching, .. }) = removed else { continue };
             let hash = self.secret.hash(&member.passkey);
             self.passkeys.of(hash).remove(Fingerprint::of(hash), id.0);
+            if seeding + leeching != 0 {
+                with_peers.push(id);
+            }
+        }
+        if !with_peers.is_empty() {
+            with_peers.sort_unstable();
+            self.drop_peers(&with_peers);
         }
     }
 
     fn register(&self, torrent: Torrent) {
         let (id, info_hash) = (torrent.id, torrent.info_hash);
-        let mut slot = TorrentSlot { torrent };
+        let mut slot = TorrentSlot::new(torrent);
         if let Some(other) = self.torrent_id(&info_hash).filter(|other| *other != id)
             && let Some(known) = self.torrent_shard(other).torrents.remove(&other)
         {
@@ -304,7 +315,7 @@ impl Private {
             names.deleted.remove(&info_hash);
         }
         let mut shard = self.torrent_shard(id);
-        let before = match shard.torrents.remove(&id) {
+        let known = match shard.torrents.remove(&id) {
             None => {
                 shard.torrents.put(slot);
                 return;
@@ -313,14 +324,13 @@ impl Private {
                 shard.torrents.put(known.with(slot.torrent));
                 return;
             }
-            Some(known) => {
-                shard.torrents.put(slot);
-                known.torrent.info_hash
-            }
+            Some(known) => known,
         };
+        // Another file under the same number: whoever has the old one is not a peer of the new.
+        slot.is_owed = known.is_owed;
+        shard.torrents.put(slot);
         drop(shard);
-        let hash = self.secret.hash(&before);
-        self.info_hashes.of(hash).names.remove(Fingerprint::of(hash), id.0);
+        self.forget(known);
     }
 
     fn unregister(&self, id: TorrentId) {
@@ -328,9 +338,16 @@ impl Private {
         let Some(slot) = shard.torrents.remove(&id) else { return };
         shard.tokens.retain(|token| token.torrent != id, drop);
         drop(shard);
-        let info_hash = slot.torrent.info_hash;
-        let hash = self.secret.hash(&info_hash);
-        self.info_hashes.of(hash).names.remove(Fingerprint::of(hash), id.0);
+        self.forget(slot);
+    }
+
+    /// What is to be done for a torrent that was taken out.
+    fn forget(&self, slot: TorrentSlot) {
+        let hash = self.secret.hash(&slot.torrent.info_hash);
+        self.info_hashes.of(hash).names.remove(Fingerprint::of(hash), slot.torrent.id.0);
+        if let Some(mut swarm) = slot.swarm {
+            self.depart(swarm.all_departed());
+        }
     }
 
     fn give(&self, token: Token) -> bool {

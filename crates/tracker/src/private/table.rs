@@ -138,7 +138,7 @@ impl<R: Row> Table<R> {
     fn unindex(&mut self, place: usize) {
         let hash = self.secret.hash(&self.rows[place].key());
         let entry = self.index.find_entry(hash, |&number| number as usize == place);
-        entry.ok().expect("every row is in the index").remove();
+        entry.expect("every row is in the index").remove();
     }
 
     /// Takes out all rows for which `keep` is false, and hands them to `gone`.
@@ -178,7 +178,8 @@ mod tests {
             let key = rng.below(300);
             match rng.below(5) {
                 0 | 1 => {
-                    assert_eq!(table.put((key, step)), model.insert(key, step).map(|v| (key, v)))
+                    let before = model.insert(key, step).map(|value| (key, value));
+                    assert_eq!(table.put((key, step)), before);
                 }
                 2 => assert_eq!(table.remove(&key), model.remove(&key).map(|v| (key, v))),
                 3 => {

@@ -1,17 +1,21 @@
 //! Torrents, each with its peers; tokens; why a torrent was deleted.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::peer::Peer;
+use super::pending::{Completion, Pending};
+use super::swarm::Swarm;
 use super::table::{Row, Secret, Table};
-use super::{MemberId, Token, Torrent, TorrentId};
+use super::{MemberId, Token, Torrent, TorrentId, TorrentRow};
 
 /// A torrent as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorrentState {
     /// As the database has it, with what was counted since.
     pub torrent: Torrent,
-    /// When its row was last taken to be written, seconds since 1970; 0 for never.
-    pub flushed_secs: u64,
+    /// When its row last had to be written, seconds since 1970; 0 for never.
+    pub due_secs: u64,
     /// Whose peers are seeders, once for each peer.
     pub seeding: Vec<MemberId>,
     /// Whose peers are leechers, once for each peer.
@@ -20,16 +24,61 @@ pub struct TorrentState {
     pub tokens: Vec<MemberId>,
 }
 
-/// A torrent and what is owed to its row.
+/// A torrent, its peers and what is owed to its row.
 pub(super) struct TorrentSlot {
     pub(super) torrent: Torrent,
+    /// `None` without peers, as most torrents are.
+    pub(super) swarm: Option<Box<Swarm>>,
+    /// Completions that are not yet in a batch.
+    pub(super) completed_owed: u32,
+    /// Balance that is not yet in a batch.
+    pub(super) balance_owed: i64,
+    /// When its row was last due, seconds since 1970.
+    pub(super) due_secs: u64,
+    /// Whether it waits to be written.
+    pub(super) is_owed: bool,
 }
 
+/// 80 bytes; with the index, the info_hash's name and room to grow about 120 a torrent.
+const _: () = assert!(size_of::<TorrentSlot>() <= 80);
+
 impl TorrentSlot {
+    pub(super) const fn new(torrent: Torrent) -> Self {
+        Self {
+            torrent,
+            swarm: None,
+            completed_owed: 0,
+            balance_owed: 0,
+            due_secs: 0,
+            is_owed: false,
+        }
+    }
+
     /// The same torrent as the database has it now; what was counted here stays.
-    pub(super) fn with(self, torrent: Torrent) -> Self {
+    pub(super) fn with(mut self, torrent: Torrent) -> Self {
         let Torrent { completed, balance, .. } = self.torrent;
-        Self { torrent: Torrent { completed, balance, ..torrent } }
+        self.torrent = torrent;
+        (self.torrent.completed, self.torrent.balance) = (completed, balance);
+        self
+    }
+
+    /// Seeders and leechers.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        self.swarm.as_ref().map_or((0, 0), |swarm| swarm.counts())
+    }
+
+    /// Its row, which is then no longer owed.
+    pub(super) fn take_row(&mut self) -> TorrentRow {
+        self.is_owed = false;
+        let (seeders, leechers) = self.counts();
+        TorrentRow {
+            torrent: self.torrent.id,
+            seeders,
+            leechers,
+            completed: core::mem::take(&mut self.completed_owed),
+            balance: self.torrent.balance,
+            balance_delta: core::mem::take(&mut self.balance_owed),
+        }
     }
 }
 
@@ -53,21 +102,44 @@ impl Row for Token {
 pub(super) struct TorrentShard {
     pub(super) torrents: Table<TorrentSlot>,
     pub(super) tokens: Table<Token>,
+    /// Who has completed what, so that it counts once.
+    completions: Table<Completion>,
+    pub(super) pending: Pending,
 }
 
+/// Completions remembered in one part, of 1024. With one more all of the part's are forgotten, and
+/// whoever completes one of them again is counted again.
+const COMPLETIONS_MAX: usize = 16_384;
+
 impl TorrentShard {
-    pub(super) fn new(secret: Secret) -> Self {
-        Self { torrents: Table::new(secret), tokens: Table::new(secret) }
+    pub(super) const fn new(secret: Secret) -> Self {
+        Self {
+            torrents: Table::new(secret),
+            tokens: Table::new(secret),
+            completions: Table::new(secret),
+            pending: Pending::new(secret),
+        }
+    }
+
+    /// Remembers that a member has completed a torrent, and says whether that is new.
+    pub(super) fn complete(&mut self, completion: Completion) -> bool {
+        if COMPLETIONS_MAX <= self.completions.len() {
+            while self.completions.pop().is_some() {}
+        }
+        self.completions.put(completion).is_none()
     }
 
     pub(super) fn state(&self, id: TorrentId) -> Option<TorrentState> {
         let slot = self.torrents.find(&id)?;
         let tokens = self.tokens.rows().iter().filter(|token| token.torrent == id);
+        let peers = slot.swarm.iter().flat_map(|swarm| swarm.peers());
+        let (seeding, leeching): (Vec<_>, Vec<_>) = peers.partition(|peer| peer.is_seeder());
+        let members = |peers: Vec<&Peer>| peers.into_iter().map(|peer| peer.member).collect();
         Some(TorrentState {
             torrent: slot.torrent.clone(),
-            flushed_secs: 0,
-            seeding: Vec::new(),
-            leeching: Vec::new(),
+            due_secs: slot.due_secs,
+            seeding: members(seeding),
+            leeching: members(leeching),
             tokens: tokens.map(|token| token.member).collect(),
         })
     }

@@ -1,0 +1,188 @@
+//! Shared mode: the settings, the thread that carries, and what is told about it.
+//!
+//! What is shared and when is decided in `peerage-tracker`, how it is carried in `peerage-shared`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerage_shared::{Layout, Node, Status, Target};
+use peerage_tracker::share::Options;
+use peerage_tracker::{ConnectionKey, Connections, Share, Tracker};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::config::value::SharedLayout;
+use crate::config::{Config, ConfigError};
+use crate::secrets;
+use crate::stop::Stop;
+
+/// With whom swarms are shared, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where Redis is.
+    target: Target,
+    /// Which keys.
+    layout: Layout,
+    /// What they begin with.
+    prefix: String,
+    /// Most peers learnt at once of a swarm.
+    sample: u32,
+    /// How often a peer seen again is told at most.
+    refresh: Duration,
+    /// When a peer expires for all nodes.
+    expiry: Duration,
+    /// How long the first announce of a swarm waits for an answer.
+    pub(crate) cold_wait: Duration,
+    /// How long after Redis was last heard the node is ready.
+    ready_within: Duration,
+}
+
+/// Between the flush of one node and the answer to another, and whatever is rounded.
+const SLACK_SECS: u64 = 4;
+
+impl Settings {
+    /// What the configuration says; `None` where the node is alone. A client is told at most
+    /// `promised_secs` as its interval, and expires after `peer_timeout` where it is alone.
+    pub(crate) fn of(
+        config: &Config,
+        promised_secs: u64,
+        peer_timeout: Duration,
+    ) -> Result<Option<Self>, ConfigError> {
+        let values = &config.values.shared;
+        if values.redis.0.is_empty() {
+            return Ok(None);
+        }
+        let target = Target::parse(&values.redis.0)
+            .map_err(|error| config.wrong("shared.redis", format!("a URL ({error})")))?;
+        let refresh_secs = (promised_secs / 3).max(1);
+        let lives_secs = promised_secs + refresh_secs + SLACK_SECS;
+        Ok(Some(Self {
+            target,
+            layout: match values.layout {
+                SharedLayout::Own => Layout::Own,
+                SharedLayout::Llmpt => Layout::Llmpt,
+            },
+            prefix: values.prefix.clone(),
+            sample: values.sample.to(),
+            refresh: Duration::from_secs(refresh_secs),
+            expiry: peer_timeout.max(Duration::from_secs(lives_secs)),
+            cold_wait: Duration::from_millis(values.cold_wait_ms.to()),
+            ready_within: Duration::from_secs(values.ready_within.0),
+        }))
+    }
+
+    /// Lets `tracker` share its swarms. Before its first worker is made.
+    pub(crate) fn share(&self, tracker: &mut Tracker) -> io::Result<()> {
+        let Self { refresh, expiry, sample, .. } = *self;
+        let node = secrets::random_seed()?;
+        tracker.share_by(Arc::new(Share::new(Options { node, refresh, expiry, sample })));
+        Ok(())
+    }
+}
+
+/// What is told about the sharing.
+#[derive(Debug)]
+pub(crate) struct View {
+    status: Arc<Status>,
+    ready_within: Duration,
+}
+
+/// What nodes have told each other. Counts are since the start.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Stats {
+    /// Whether all of Redis is connected.
+    pub(crate) connected: bool,
+    /// Time since Redis last answered; null where it never did.
+    pub(crate) silent_millis: Option<u64>,
+    /// How long the last pipeline took.
+    pub(crate) trip_micros: u64,
+    /// Swarms with something that is not told yet.
+    pub(crate) waiting_swarms: u64,
+    /// Peers with something that is not told yet.
+    pub(crate) waiting_changes: u64,
+    /// Changes that found no room.
+    pub(crate) dropped_changes: u64,
+    /// Swarms whose first announce waits.
+    pub(crate) cold_swarms: u64,
+    /// Parts of the store, of 2048, that are yet to be told again.
+    pub(crate) catching_up: u32,
+    /// Name, what it counts, count.
+    #[serde(skip)]
+    pub(crate) counters: [(&'static str, &'static str, u64); 10],
+}
+
+impl View {
+    /// As of now.
+    pub(crate) fn stats(&self, tracker: &Tracker, clock: Clock) -> Stats {
+        let waiting = tracker.share().map(|share| share.waiting()).unwrap_or_default();
+        Stats {
+            connected: self.status.is_connected(),
+            silent_millis: self.silent(clock).map(|silent| silent.as_millis() as u64),
+            trip_micros: self.status.trip_micros(),
+            waiting_swarms: waiting.swarms,
+            waiting_changes: waiting.changes,
+            dropped_changes: waiting.dropped,
+            cold_swarms: waiting.cold,
+            catching_up: waiting.catching_up,
+            counters: self.status.counters(),
+        }
+    }
+
+    fn silent(&self, clock: Clock) -> Option<Duration> {
+        let seen = self.status.seen_millis()?;
+        Some(Duration::from_millis(clock.now().as_millis().saturating_sub(seen)))
+    }
+
+    /// Whether other nodes have been heard of lately; why not.
+    pub(crate) fn ready(&self, clock: Clock) -> Result<(), String> {
+        match self.silent(clock) {
+            None => Err("Redis has not answered yet".into()),
+            Some(silent) if silent > self.ready_within => {
+                Err(format!("Redis has not answered for {} s", silent.as_secs()))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// What the thread needs.
+pub(crate) struct Carrier {
+    node: Node,
+    clock: Clock,
+}
+
+impl Carrier {
+    /// For a tracker that shares its swarms. `key` is that of the connection ids, to be agreed on;
+    /// `None` where the operator has set one.
+    pub(crate) fn new(
+        settings: &Settings,
+        tracker: &Arc<Tracker>,
+        connections: &Connections,
+        key: Option<ConnectionKey>,
+        clock: Clock,
+    ) -> (Self, Arc<View>) {
+        let status = Arc::<Status>::default();
+        let connections = connections.clone();
+        let node = Node {
+            tracker: Arc::clone(tracker),
+            target: settings.target.clone(),
+            layout: settings.layout,
+            prefix: settings.prefix.clone(),
+            key: key.map(|key| key.0),
+            agreed: Box::new(move |key| connections.adopt(ConnectionKey(key))),
+            status: Arc::clone(&status),
+        };
+        let view = View { status, ready_within: settings.ready_within };
+        (Self { node, clock }, Arc::new(view))
+    }
+
+    /// Carries until asked to stop. Blocks the thread. Errors: the system has no means left for a
+    /// runtime.
+    pub(crate) fn run(self, stop: &Stop) -> io::Result<()> {
+        let Self { node, clock } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(node.run(move || clock.now(), || stop.is_requested()));
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! Nodes that share their swarms by way of a real Redis: what clients of one see of those of
+//! another.
+
+mod faults;
+mod llmpt;
+mod meeting;
+mod node;
+mod places;

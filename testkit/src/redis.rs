@@ -1,0 +1,253 @@
+//! Real `redis-server` processes: one, a master with replicas and Sentinels, a Cluster.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::{Folder, Process, Signal, Wait, free_port, wait_for};
+
+/// How long Redis may take to start, and a set of them to agree.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running `redis-server` that keeps nothing on disk. Killed when this is dropped.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    flags: Vec<String>,
+    process: Process,
+    folder: Folder,
+}
+
+impl Redis {
+    /// Starts one on a free port of 127.0.0.1, with `flags` besides, and waits until it answers.
+    pub fn start(flags: &[&str]) -> Result<Self, String> {
+        Self::start_on(free_port(), flags)
+    }
+
+    fn start_on(port: u16, flags: &[&str]) -> Result<Self, String> {
+        let folder = Folder::new("redis")?;
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let process = spawn(port, &flags, folder.path())?;
+        let redis = Self { port, flags, process, folder };
+        redis.await_answer()?;
+        Ok(redis)
+    }
+
+    fn await_answer(&self) -> Result<(), String> {
+        wait_for("answer of Redis", LIMIT, || {
+            Ok(match self.ask(&["PING"]) {
+                Ok(answer) if answer == "PONG" => Wait::Done(()),
+                Ok(answer) | Err(answer) => Wait::NotYet(answer),
+            })
+        })
+        .map_err(|what| self.process.explain(&what))
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// By which a node finds it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process, to be signalled and explained by.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(&mut self) -> Result<(), String> {
+        self.process.signal(Signal::Kill)?;
+        self.process.ended(LIMIT).map(|_| ())
+    }
+
+    /// Starts it again, empty, on the port it had.
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.process = spawn(self.port, &self.flags, self.folder.path())?;
+        self.await_answer()
+    }
+
+    /// What it answers to a command, as `redis-cli` writes it.
+    pub fn ask(&self, command: &[&str]) -> Result<String, String> {
+        ask(self.port, command)
+    }
+}
+
+fn spawn(port: u16, flags: &[String], folder: &Path) -> Result<Process, String> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
+    command.args(["--save", "", "--appendonly", "no"]).args(flags);
+    Process::start("redis-server", &mut command, &folder.join("log"))
+}
+
+/// What the server on `port` answers to a command.
+fn ask(port: u16, command: &[&str]) -> Result<String, String> {
+    cli(&[&["-p", &port.to_string()], command].concat())
+}
+
+fn cli(arguments: &[&str]) -> Result<String, String> {
+    // One that was paused would be waited for without end.
+    let mut cli = Command::new("timeout");
+    let output = cli.args(["30", "redis-cli", "-h", "127.0.0.1"]).args(arguments).output();
+    let output = output.map_err(|error| format!("redis-cli does not start: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text),
+        false => Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// A master, a replica, and three Sentinels that watch them by the name `main`.
+#[derive(Debug)]
+pub struct Watched {
+    /// The one that is the master at first.
+    pub master: Redis,
+    /// The other.
+    pub replica: Redis,
+    sentinels: Vec<(u16, Process)>,
+    _folder: Folder,
+}
+
+impl Watched {
+    /// Starts them, and waits until the Sentinels know of the replica and of each other.
+    pub fn start() -> Result<Self, String> {
+        let master = Redis::start(&[])?;
+        let port = master.port.to_string();
+        let replica = Redis::start(&["--replicaof", "127.0.0.1", &port])?;
+        let folder = Folder::new("sentinels")?;
+        let mut sentinels = Vec::new();
+        for number in 0..3 {
+            let own = free_port();
+            let text = format!(
+                "port {own}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {port} 2\n\
+                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel failover-timeout main 5000\n"
+            );
+            let file = folder.write(&format!("{number}.conf"), &text)?;
+            let mut command = Command::new("redis-server");
+            command.args([&file, "--sentinel"]);
+            let log = folder.path().join(format!("{number}.log"));
+            sentinels.push((own, Process::start("sentinel", &mut command, &log)?));
+        }
+        let watched = Self { master, replica, sentinels, _folder: folder };
+        wait_for("agreement of the Sentinels", LIMIT, || {
+            let mut seen = Vec::new();
+            for (port, _) in &watched.sentinels {
+                seen.push(ask(*port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default());
+            }
+            let field = |text: &str, name| {
+                let mut lines = text.lines().skip_while(|line| *line != name);
+                lines.nth(1).map(str::to_owned)
+            };
+            let knows = |text: &String| {
+                field(text, "num-slaves").as_deref() == Some("1")
+                    && field(text, "num-other-sentinels").as_deref() == Some("2")
+            };
+            Ok(match seen.iter().all(knows) {
+                true => Wait::Done(()),
+                false => Wait::NotYet(seen.concat()),
+            })
+        })?;
+        Ok(watched)
+    }
+
+    /// By which a node finds the master.
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> =
+            self.sentinels.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
+        format!("redis+sentinel://{}/main", hosts.join(","))
+    }
+}
+
+/// Three masters and three replicas.
+#[derive(Debug)]
+pub struct Cluster {
+    /// In no order of role.
+    pub nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    /// Starts them, and waits until all slots are served and each master has its replica.
+    pub fn start() -> Result<Self, String> {
+        const NODES: usize = 6;
+        let mut nodes = Vec::new();
+        for _ in 0..NODES {
+            let bus = free_port().to_string();
+            let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            let flags = [&flags[..], &["--cluster-port", &bus]].concat();
+            nodes.push(Redis::start(&flags)?);
+        }
+        let addresses: Vec<String> =
+            nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(addresses.iter().map(String::as_str));
+        create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+        cli(&create)?;
+        let cluster = Self { nodes };
+        cluster.await_agreement(NODES / 2)?;
+        Ok(cluster)
+    }
+
+    /// Waits until every node that is up says that all slots are served, and by how many replicas
+    /// the masters are followed.
+    pub fn await_agreement(&self, replicas: usize) -> Result<(), String> {
+        wait_for("agreement of the Cluster", LIMIT, || {
+            for node in &self.nodes {
+                let Ok(info) = node.ask(&["CLUSTER", "INFO"]) else { continue };
+                let nodes = node.ask(&["CLUSTER", "NODES"])?;
+                let connected = nodes.lines().filter(|line| line.contains("slave "));
+                let connected = connected.filter(|line| !line.contains("fail")).count();
+                if !info.contains("cluster_state:ok") || connected < replicas {
+                    return Ok(Wait::NotYet(format!("{info}\n{nodes}")));
+                }
+            }
+            Ok(Wait::Done(()))
+        })
+    }
+
+    /// By which a node finds it: two of its nodes.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{},127.0.0.1:{}", self.nodes[0].port, self.nodes[1].port)
+    }
+
+    /// The node that is the master of the slot of `key`.
+    pub fn master_of(&mut self, key: &str) -> Result<&mut Redis, String> {
+        let asked = self.nodes.iter().find_map(|node| {
+            let slot = node.ask(&["CLUSTER", "KEYSLOT", key]).ok()?;
+            Some((slot, node.ask(&["CLUSTER", "NODES"]).ok()?))
+        });
+        let (slot, nodes) = asked.ok_or("no node of the Cluster answers")?;
+        let slot: u32 = slot.parse().map_err(|_| format!("no slot: {slot}"))?;
+        let port = nodes.lines().find_map(|line| {
+            let mut words = line.split(' ');
+            let port = words.nth(1)?.split(['@', ':']).nth(1)?.parse::<u16>().ok()?;
+            let owns = words.skip(6).any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let bounds = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+                bounds.is_some_and(|(first, last)| (first..=last).contains(&slot))
+            });
+            (owns && line.contains("master") && !line.contains("fail")).then_some(port)
+        });
+        let port = port.ok_or_else(|| format!("nobody has slot {slot}:\n{nodes}"))?;
+        let node = self.nodes.iter_mut().find(|node| node.port == port);
+        node.ok_or_else(|| format!("no node on port {port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_answers_forgets_and_comes_back_on_its_port() {
+        let mut redis = Redis::start(&[]).expect("redis-server is installed");
+        assert_eq!(redis.ask(&["SET", "a", "1"]).as_deref(), Ok("OK"));
+        redis.kill().expect("it can be killed");
+        assert!(redis.ask(&["PING"]).is_err());
+        redis.start_again().expect("its port is free");
+        assert_eq!(redis.ask(&["EXISTS", "a"]).as_deref(), Ok("0"));
+    }
+}
