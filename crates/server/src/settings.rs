@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, shared, udp};
+use crate::{http, private, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// The process and its rights.
     pub(crate) process: Process,
+    /// Of private mode; `None` where the tracker is open.
+    pub(crate) private: Option<private::Settings>,
 }
 
 /// Where to listen.
@@ -153,9 +155,11 @@ impl Settings {
     pub(crate) fn new(config: &Config, cpus: usize) -> Result<Self, ConfigError> {
         let values = &config.values;
         let rules = rules(config, cpus)?;
-        let http = http_settings(config);
-        let waits = Arc::new(http::Waits::new(&http));
         let limits = limits(config, &rules)?;
+        let private = private::Settings::new(config, limits.peer_timeout)?;
+        let site = private.as_ref().is_some_and(|private| private.gazelle.is_some());
+        let http = http::Settings { site, ..http_settings(config) };
+        let waits = Arc::new(http::Waits::new(&http));
         Ok(Self {
             listen: listen(config, cpus)?,
             shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
@@ -184,6 +188,7 @@ impl Settings {
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
+            private,
         })
     }
 

@@ -41,17 +41,23 @@ impl List {
     }
 
     /// The same with another second part, which is sorted and has each hash once. Goes once through
-    /// both parts.
+    /// both parts, unless one is empty.
     pub fn with_added(&self, added: Arc<Vec<InfoHash>>) -> Self {
         debug_assert!(added.is_sorted_by(|a, b| a < b));
         let mut list = Self { written: Arc::clone(&self.written), added, length: 0 };
-        list.length = list.after(None).count();
+        list.length = match (list.written.len(), list.added.len()) {
+            (0, length) | (length, 0) => length,
+            _ => list.after(None).count(),
+        };
         list
     }
 
     /// Whether a hash is in either part.
     pub fn contains(&self, info_hash: &InfoHash) -> bool {
-        self.written.binary_search(info_hash).is_ok() || self.added.binary_search(info_hash).is_ok()
+        // Most trackers have no list: that is to cost a look at what is at hand already.
+        self.length != 0
+            && (self.written.binary_search(info_hash).is_ok()
+                || self.added.binary_search(info_hash).is_ok())
     }
 
     /// Whether the operator wrote it.

@@ -213,7 +213,10 @@ pub(super) async fn remove(
     tag = "lists",
     security(("token" = ["operate"])),
     params(ListName),
-    request_body = ListChange,
+    request_body(
+        content = ListChange,
+        example = json!({"add": ["0123456789abcdef0123456789abcdef01234567"], "remove": []}),
+    ),
     responses(
         (status = 200, description = "What was changed", body = ListChanged),
         Refusals, BodyRefusals, Conflicting,

@@ -188,7 +188,10 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Json<View> {
     path = "/api/v1/settings",
     tag = "settings",
     security(("token" = ["admin"])),
-    request_body = SettingsPatch,
+    request_body(
+        content = SettingsPatch,
+        example = json!({"announce.max_interval": "20m", "announce.jitter": 30}),
+    ),
     responses(
         (status = 200, description = "All settings after the change", body = View),
         Refusals, BodyRefusals,

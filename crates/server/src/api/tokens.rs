@@ -86,7 +86,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<TokenList>,
     path = "/api/v1/tokens",
     tag = "tokens",
     security(("token" = ["admin"])),
-    request_body = NewToken,
+    request_body(content = NewToken, example = json!({"name": "monitoring", "scope": "read"})),
     responses(
         (status = 201, description = "The token", body = MadeToken),
         Refusals, BodyRefusals, Conflicting,

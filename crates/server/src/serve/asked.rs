@@ -25,7 +25,8 @@ impl Running {
         }
     }
 
-    /// Changes settings: all of them, or none if one is wrong or they cannot be kept.
+    /// Changes settings: all of them, or none if one is wrong or they cannot be kept. What a reload
+    /// does with files is done only where a change asks for it: they may be large.
     fn change_settings(&mut self, patch: &Patch, by: &str) -> Result<(), NotChanged> {
         let Some(file) = self.sources.changed.clone() else {
             return Err(NotChanged::NotKept("there is no process.data_dir".into()));
@@ -41,18 +42,18 @@ impl Running {
             let (from, to) = (self.latest.written(key), config.written(key));
             info!("{} was {from} and is now {to}, changed by {by}", key.name);
         }
-        self.latest = config;
         let only_allowed = self.settings.only_allowed;
-        self.settings.take_reloadable(settings);
-        self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
+        let locations = self.settings.locations.wanted;
+        self.take_settings(config, settings);
         if self.settings.only_allowed == only_allowed {
             let access = Arc::clone(&self.tracker.rules().access);
             self.tracker.set_rules(self.settings.rules(access));
         } else {
             self.use_lists();
         }
-        self.read_locations();
-        self.show_settings();
+        if self.settings.locations.wanted != locations {
+            self.read_locations();
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Tokens: the first one, those made beside the running tracker, and what is refused without.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::Duration;
 
 use peerage_testkit::{Folder, Server, Wait, wait_for};
@@ -151,4 +151,38 @@ fn wrong_tokens_are_told_to_wait_and_right_ones_are_not() -> Result<(), String> 
     assert_eq!(log.matches("too many wrong tokens from 127.0.0.1").count(), 1, "{log}");
     assert!(!log.contains(&wrong) && !log.contains(tracker.admin()), "{log}");
     Ok(())
+}
+
+/// As root the tracker drops its rights, and finds what root's `peerage token` writes beside it;
+/// as anyone else that is not to be tried.
+#[test]
+fn tokens_made_by_root_are_found_by_a_tracker_without_rights() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        let ended = peerage_testkit::run(program(), &["-p", "0", "--user", "nobody"], &[])?;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        return Ok(());
+    }
+    let data = Folder::new("api")?;
+    let nobody = nix::unistd::User::from_name("nobody").expect("a user table").expect("nobody");
+    let (user, group) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    std::os::unix::fs::chown(data.path(), Some(user), Some(group)).expect("we are root");
+    let first = make_token(&data, "before", "admin")?;
+    let tracker = start(&data, &["--user", "nobody"])?;
+    let authorization = format!("Bearer {first}");
+    let headers = [("Authorization", authorization.as_str())];
+    let patch = r#"{"announce.jitter": 7}"#;
+    assert_eq!(ask(&tracker, "PATCH", "/settings", &headers, patch)?.status, 200);
+    let deny = format!("/lists/deny/{}", "ab".repeat(20));
+    assert_eq!(ask(&tracker, "PUT", &deny, &headers, "")?.status, 200);
+    let second = make_token(&data, "beside", "read")?;
+    let authorization = format!("Bearer {second}");
+    wait_for("the tokens to be read again", LIMIT, || {
+        let found = status(&tracker, &[("Authorization", &authorization)])?;
+        Ok(if found == 200 { Wait::Done(()) } else { Wait::NotYet(found.to_string()) })
+    })?;
+    for name in ["tokens.toml", "changed.toml", "lists/deny.txt"] {
+        let metadata = fs::metadata(data.path().join(name)).expect(name);
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (user, 0o600), "{name}");
+    }
+    tracker.stop()
 }
