@@ -52,6 +52,7 @@ programs
   steady    minutes of full load while peers expire
   pause     how long the store makes announces wait while peers expire
   map       what viewers of the map cost our announces
+  shared    what sharing costs a node, and what one Redis core carries
   null-udp  a responder without state on --port
   null-http the same over HTTP
 

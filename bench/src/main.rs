@@ -19,6 +19,7 @@ mod pause;
 mod process;
 mod report;
 mod servers;
+mod shared;
 mod socket;
 mod steady;
 mod trial;
@@ -80,6 +81,7 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "steady" => steady::run,
         "pause" => pause::run,
         "map" => map::run,
+        "shared" => shared::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();

@@ -200,7 +200,10 @@ impl Cluster {
                 let nodes = node.ask(&["CLUSTER", "NODES"])?;
                 let connected = nodes.lines().filter(|line| line.contains("slave "));
                 let connected = connected.filter(|line| !line.contains("fail")).count();
-                if !info.contains("cluster_state:ok") || connected < replicas {
+                let replication = node.ask(&["INFO", "replication"])?;
+                let synced = !replication.contains("role:slave")
+                    || replication.contains("master_link_status:up");
+                if !info.contains("cluster_state:ok") || connected < replicas || !synced {
                     return Ok(Wait::NotYet(format!("{info}\n{nodes}")));
                 }
             }

@@ -62,6 +62,12 @@ impl<'a> Builder<'a> {
         self.found.ipv4.len() == 0 || self.found.ipv6.len() == 0
     }
 
+    /// Ranges so far, see [`Locations::rows`]. A file that adds none knew nothing that was needed.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.found.rows()
+    }
+
     /// What was read.
     #[must_use]
     pub fn finish(self) -> Locations {

@@ -120,6 +120,11 @@ impl Api {
         })
     }
 
+    /// Whether it answers: there is a folder to keep tokens in.
+    pub(crate) fn is_on(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Makes a token that may do everything, if there has never been one. `None` where there has
     /// been, where there is no folder, and where none can be kept, which is logged.
     pub(crate) fn first_token(&self) -> Option<TokenText> {

@@ -4,6 +4,7 @@
 //! is said twice. What is wrong with a flag's name clap tells, what is wrong with its value the
 //! configuration; both end with exit code 2.
 
+mod members;
 mod tokens;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     CheckConfig,
     /// Make, list or remove tokens of the API.
     Token(tokens::Command),
+    /// Manage the members, torrents and clients of a private tracker.
+    Members(Box<crate::members::Command>),
 }
 
 /// A flag of the command line.
@@ -94,7 +97,10 @@ pub(crate) fn parse() -> (Command, Sources) {
         Some(("print-config", sub)) => (Command::PrintConfig, sub),
         Some(("check-config", sub)) => (Command::CheckConfig, sub),
         Some(("token", sub)) => (Command::Token(tokens::command(sub)), sub),
-        Some((_, sub)) => (Command::Serve, sub),
+        Some((name, sub)) => match members::command(name, sub) {
+            Some(command) => (Command::Members(Box::new(command)), sub),
+            None => (Command::Serve, sub),
+        },
         None => (Command::Serve, &matches),
     };
     let sources = Sources {
@@ -173,6 +179,7 @@ fn command() -> clap::Command {
             clap::Command::new("check-config").about("Say whether the configuration is right"),
         )
         .subcommand(tokens::usage())
+        .subcommands(members::usage())
 }
 
 fn arg(flag: &Flag) -> Arg {

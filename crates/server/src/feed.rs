@@ -132,13 +132,19 @@ pub(crate) struct Gatherer {
     points: Vec<[u8; POINT_BYTES]>,
     /// Points offered, those not kept included.
     offered: u64,
+    /// Frames not made in a row, for want of anything to tell; below [`QUIET_MAX`].
+    quiet: u32,
     rng: Rng,
 }
+
+/// Of so many frames with nothing to tell in a row, the last is made: a viewer that hears nothing
+/// could not tell a quiet tracker from one that is gone.
+const QUIET_MAX: u32 = 4;
 
 impl Gatherer {
     /// No points. `seed` is random.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { points: Vec::new(), offered: 0, rng: Rng::from_seed(seed) }
+        Self { points: Vec::new(), offered: 0, quiet: 0, rng: Rng::from_seed(seed) }
     }
 
     /// An announce over `protocol` by `address`, which is at `place`. Of more than there is room
@@ -156,13 +162,15 @@ impl Gatherer {
         }
     }
 
-    /// The frame, with so many announces since the last; the next begins without points. `None`
-    /// where there is nothing to tell.
+    /// The frame, with so many announces since the last; the next begins without points. Mostly
+    /// `None` where there is nothing to tell.
     pub(crate) fn frame(&mut self, announces: u64) -> Option<Bytes> {
         self.offered = 0;
-        if self.points.is_empty() && announces == 0 {
+        if self.points.is_empty() && announces == 0 && self.quiet + 1 < QUIET_MAX {
+            self.quiet += 1;
             return None;
         }
+        self.quiet = 0;
         let count = u16::try_from(self.points.len()).expect("POINTS_MAX is less");
         let announces = u32::try_from(announces).unwrap_or(u32::MAX);
         let mut frame = Vec::with_capacity(HEAD_BYTES + self.points.len() * POINT_BYTES);
@@ -222,6 +230,18 @@ mod tests {
         gatherer.offer(Protocol::Http, V4, place(0, 0));
         let frame = gatherer.frame(u64::MAX).unwrap();
         assert_eq!((&frame[4..8], frame[12], frame[20]), (&[255; 4][..], 1, 2));
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_tell_every_fourth_frame_says_so() {
+        let mut gatherer = Gatherer::new(1);
+        let mut made = |announces| gatherer.frame(announces).is_some();
+        let quiet: Vec<bool> = (0..8).map(|_| made(0)).collect();
+        assert_eq!(quiet, [false, false, false, true, false, false, false, true]);
+        assert_eq!(
+            [0, 0, 1, 0, 0, 0, 0].map(made),
+            [false, false, true, false, false, false, true]
+        );
     }
 
     #[test]

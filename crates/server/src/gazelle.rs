@@ -1,11 +1,13 @@
 //! A Gazelle site's tracker: what the site tells, asks and is told.
 //!
+//! - `answers`: what its requests are answered with.
 //! - `calls`: what the site is told unasked.
 //! - `ocelot_conf`: Ocelot's configuration in our settings.
 //! - `site`: the site's connections.
+//! - `updates`: its updates, as they come and after a reload.
 
-#[expect(dead_code, reason = "private mode is not served yet")]
+pub(crate) mod answers;
 pub(crate) mod calls;
 pub(crate) mod ocelot_conf;
-#[expect(dead_code, reason = "private mode is not served yet")]
 pub(crate) mod site;
+pub(crate) mod updates;

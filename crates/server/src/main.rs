@@ -24,7 +24,9 @@ mod load;
 mod locations;
 mod log;
 mod maintenance;
+mod members;
 mod metrics;
+mod private;
 mod privileges;
 mod secrets;
 mod serve;
@@ -58,6 +60,9 @@ fn main() -> ExitCode {
         Command::PrintManual => Ok(config::print::manual()),
         Command::Token(command) => serve::configuration(&sources)
             .and_then(|(_, settings)| command.run(settings.process.data_dir.as_deref())),
+        Command::Members(command) => {
+            serve::configuration(&sources).and_then(|(config, _)| command.run(&config))
+        }
     };
     match result {
         Ok(text) => {

@@ -19,6 +19,9 @@ pub(crate) fn text(stats: &Stats) -> String {
     requests(&mut page, stats);
     traffic(&mut page, stats);
     latencies(&mut page, stats);
+    if let Some(stats) = &stats.shared {
+        shared(&mut page, stats);
+    }
     page.0
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use peerage_tracker::private::Private;
 use peerage_tracker::{Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -26,6 +27,7 @@ use crate::http::Answering;
 use crate::load::Probe;
 use crate::locations::{self, Wanted};
 use crate::maintenance::{self, PurgeAgain};
+use crate::private::{self, Beside};
 use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::shared::Carrier;
@@ -76,6 +78,7 @@ struct Running {
     purge_again: Arc<PurgeAgain>,
     locations: locations::Reader,
     api: Arc<Api>,
+    private: Option<Beside>,
     /// Until it is started; `None` where the node is alone.
     carrier: Option<Carrier>,
 }
@@ -162,7 +165,12 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         source.shared.get_or_init(|| view);
         carrier
     });
-    let threads = Threads::new();
+    let mut threads = Threads::new();
+    let private = settings
+        .private
+        .as_ref()
+        .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
+    let private = private.transpose().map_err(Failure::Start)?;
     let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
@@ -179,6 +187,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         purge_again,
         locations: locations::Reader::default(),
         api,
+        private,
         carrier,
     };
     running.run(threads, bound, &connections, clock)
@@ -194,6 +203,10 @@ fn tracker(
     let mut tracker = Tracker::new(key, settings.limits, settings.peer_ids, rules);
     if let Some(shared) = &settings.shared {
         shared.share(&mut tracker).map_err(|error| start_failure("name the node", &error))?;
+    }
+    if let Some(private) = &settings.private {
+        let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
+        tracker = tracker.with_members(Private::new(key, private.terms.clone()));
     }
     Ok(Arc::new(tracker))
 }
@@ -244,7 +257,7 @@ impl Running {
         });
         info!("stopping");
         stop.request();
-        match threads.wait(STOP_TIME_MAX) {
+        match self.wait(&mut threads) {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
@@ -252,6 +265,16 @@ impl Running {
             snapshot.save(self.tracker.swarms(), clock.now());
         }
         outcome
+    }
+
+    /// Waits for all threads to end, and returns how many have not. The one that writes what was
+    /// announced comes after those that are told it.
+    fn wait(&mut self, threads: &mut Threads) -> usize {
+        let Some(private) = self.private.take() else { return threads.wait(STOP_TIME_MAX) };
+        drop(private.site);
+        threads.wait_for_all_but(1, STOP_TIME_MAX);
+        private.jobs.stop();
+        threads.wait(private.stop_time_max)
     }
 
     fn spawn(
@@ -263,10 +286,13 @@ impl Running {
         stop: &Stop,
     ) -> io::Result<()> {
         let udp_port = bound.udp_addresses().first().map(std::net::SocketAddr::port);
+        let patience = self.settings.shared.as_ref().map(|shared| shared.cold_wait);
+        let patience = patience.unwrap_or_default();
         for (index, sockets) in bound.udp.into_iter().enumerate() {
             let (tracker, seed) = (Arc::clone(&self.tracker), secrets::random_seed()?);
             let endpoint = udp::Endpoint::new(tracker, connections.clone(), seed);
             let stop = stop.clone();
+            let sockets = sockets.with_patience(patience);
             let run = move || sockets.run(endpoint, clock, stop);
             threads.spawn_io(format!("udp-{index}"), run)?;
         }
@@ -281,7 +307,7 @@ impl Running {
                     settings,
                     handover: sender.clone(),
                     waits: Arc::clone(&self.settings.waits),
-                    site: None,
+                    site: self.private.as_ref().and_then(|private| private.site.clone()),
                 };
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;

@@ -11,7 +11,7 @@ use peerage_tracker::{AccessList, IntervalLimits, Limits, PeerIds, Rules};
 
 use crate::config::value::{BindAddress, LogFormat, LogLevel, Whole};
 use crate::config::{Config, ConfigError};
-use crate::{http, shared, udp};
+use crate::{http, private, shared, udp};
 
 /// The configuration as used.
 pub(crate) struct Settings {
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// The process and its rights.
     pub(crate) process: Process,
+    /// Of private mode; `None` where the tracker is open.
+    pub(crate) private: Option<private::Settings>,
 }
 
 /// Where to listen.
@@ -98,8 +100,8 @@ pub(crate) struct Pages {
     pub(crate) charset: String,
     /// The language they are in, whatever the browser asks for.
     pub(crate) locale: Option<String>,
-    /// Whether there is an API: it keeps its tokens in a data folder.
-    pub(crate) api: bool,
+    /// Whether there is a map.
+    pub(crate) map: bool,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
@@ -153,9 +155,11 @@ impl Settings {
     pub(crate) fn new(config: &Config, cpus: usize) -> Result<Self, ConfigError> {
         let values = &config.values;
         let rules = rules(config, cpus)?;
-        let http = http_settings(config);
-        let waits = Arc::new(http::Waits::new(&http));
         let limits = limits(config, &rules)?;
+        let private = private::Settings::new(config, limits.peer_timeout)?;
+        let site = private.as_ref().is_some_and(|private| private.gazelle.is_some());
+        let http = http::Settings { site, ..http_settings(config) };
+        let waits = Arc::new(http::Waits::new(&http));
         Ok(Self {
             listen: listen(config, cpus)?,
             shared: shared::Settings::of(config, promised_secs(&rules), limits.peer_timeout)?,
@@ -184,6 +188,7 @@ impl Settings {
             waits,
             log: Log { level: values.log.level, format: values.log.format },
             process: process(config),
+            private,
         })
     }
 
@@ -361,7 +366,7 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
     Ok(Pages {
         charset,
         locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
-        api: values.process.data_dir.is_some(),
+        map: values.pages.locations,
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,

@@ -107,8 +107,13 @@ impl Threads {
     /// Waits for all threads to end, at most `time_max`, and returns how many have not. A second
     /// signal to stop ends the wait.
     pub(crate) fn wait(&mut self, time_max: Duration) -> usize {
+        self.wait_for_all_but(0, time_max)
+    }
+
+    /// As [`Threads::wait`], but for so many threads that are to end later.
+    pub(crate) fn wait_for_all_but(&mut self, later: usize, time_max: Duration) -> usize {
         let deadline = Instant::now() + time_max;
-        while self.running > 0 {
+        while self.running > later {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(Event::Ended(_)) => self.running -= 1,

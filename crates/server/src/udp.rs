@@ -2,20 +2,27 @@
 //!
 //! A worker takes a batch from one of its sockets, has it answered, sends the answers, and goes on
 //! to the next socket. It waits only when no socket had anything.
+//!
+//! - `late`: datagrams whose replies wait for what other nodes know.
+
+mod late;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerage_net::{Backend, Batch, Options, Sent, Socket, Waiter};
 use peerage_proto::Family;
+use peerage_swarm::Now;
 use peerage_tracker::udp::{Datagram, Endpoint, Replies};
 use peerage_tracker::{Counter, Protocol};
 
 use crate::clock::Clock;
 use crate::latency::{Histogram, Timer};
 use crate::listen::{BindError, bind_all, workers_of};
-use crate::stop::{LOOK_EVERY, Stop};
+use crate::stop::Stop;
+use late::Late;
 
 /// How to set up the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +88,7 @@ pub(crate) struct Sockets {
     sockets: Vec<Socket>,
     backend: Backend,
     counters: Arc<Counters>,
+    patience: Duration,
 }
 
 /// Binds the sockets of `workers` workers to `addresses`. All workers share each address; the
@@ -115,7 +123,8 @@ fn bind_with(
         Ok((socket, bound))
     };
     let all = bind_all(Protocol::Udp, addresses, workers, peerage_net::check_free, bind)?;
-    let sockets = |sockets| Sockets { sockets, backend, counters: Arc::default() };
+    let patience = Duration::ZERO;
+    let sockets = |sockets| Sockets { sockets, backend, counters: Arc::default(), patience };
     Ok(all.into_iter().map(sockets).collect())
 }
 
@@ -130,13 +139,18 @@ impl Sockets {
         Arc::clone(&self.counters)
     }
 
+    /// Lets the reply to the first announce of a swarm wait so long for the peers of other nodes.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Answers with `endpoint` until asked to stop. Blocks the thread.
     ///
     /// Errors: waiting itself is broken (a system out of memory). Receiving and sending may fail
     /// for as long as they like; that is counted.
     #[expect(clippy::needless_pass_by_value, reason = "it runs on a thread of its own")]
     pub(crate) fn run(self, endpoint: Endpoint, clock: Clock, stop: Stop) -> io::Result<()> {
-        let Self { sockets, backend, counters } = self;
+        let Self { sockets, backend, counters, patience } = self;
         let mut waiter = Waiter::new(&sockets);
         let mut ports: Vec<Port<'_>> =
             sockets.iter().map(|socket| Port::new(socket, &counters)).collect();
@@ -146,6 +160,7 @@ impl Sockets {
             replies: Replies::new(BATCH_DATAGRAMS),
             requests: Vec::with_capacity(usize::from(BATCH_DATAGRAMS)),
             timer: Timer::new(),
+            late: Late::new(patience, backend),
         };
         let mut round = 0_u32;
         let mut drops_looked_at_secs = 0;
@@ -157,11 +172,14 @@ impl Sockets {
             }
             let all = round.is_multiple_of(ROUNDS_BETWEEN_LOOKS);
             round = round.wrapping_add(1);
-            for port in ports.iter_mut().filter(|port| port.busy || all) {
-                port.busy = worker.serve(now, port) >= BUSY_DATAGRAMS;
+            for (index, port) in ports.iter_mut().enumerate() {
+                if port.busy || all {
+                    port.busy = worker.serve(now, index, port) >= BUSY_DATAGRAMS;
+                }
             }
+            worker.answer_late(now, &ports);
             if ports.iter().all(|port| !port.busy) {
-                waiter.wait(LOOK_EVERY)?;
+                waiter.wait(worker.late.wait_at_most())?;
                 for (index, port) in ports.iter_mut().enumerate() {
                     port.busy = waiter.is_ready(index);
                 }
@@ -213,11 +231,12 @@ struct Worker {
     /// Empty between batches.
     requests: Vec<Datagram<'static>>,
     timer: Timer,
+    late: Late,
 }
 
 impl Worker {
     /// Receives, answers and sends one batch, and tells how many datagrams it had.
-    fn serve(&mut self, now: peerage_swarm::Now, port: &Port<'_>) -> usize {
+    fn serve(&mut self, now: Now, number: usize, port: &Port<'_>) -> usize {
         let count = match self.batch.receive(port.socket) {
             Ok(0) => return 0,
             Ok(count) => count,
@@ -237,9 +256,16 @@ impl Worker {
             let bytes = if answerable { received.bytes } else { &[] };
             requests.push(Datagram { source: received.source, bytes });
         }
-        self.endpoint.handle(now, &requests, &mut self.replies);
+        if self.late.has_room() {
+            self.endpoint.handle_patiently(now, &requests, &mut self.replies);
+        } else {
+            self.endpoint.handle(now, &requests, &mut self.replies);
+        }
         self.requests = recycle(requests);
         let sent = self.batch.reply(port.socket, self.replies.iter());
+        if !self.replies.awaited().is_empty() {
+            self.late.put_aside(now, number, &mut self.batch, self.replies.awaited());
+        }
         if let Some(begun) = begun {
             port.latency.add(begun.elapsed(), sent.datagrams);
         }
@@ -248,6 +274,17 @@ impl Worker {
         port.counters.truncated.add(truncated);
         port.count_sent(sent);
         count
+    }
+}
+
+impl Worker {
+    /// Answers what has waited for other nodes, once they have answered or the time is up.
+    fn answer_late(&mut self, now: Now, ports: &[Port<'_>]) {
+        let Self { endpoint, replies, late, .. } = self;
+        late.answer(now, endpoint, replies, |number, batch, replies| {
+            let port = &ports[number];
+            port.count_sent(batch.reply(port.socket, replies));
+        });
     }
 }
 
@@ -262,7 +299,7 @@ fn recycle<'a>(mut requests: Vec<Datagram<'_>>) -> Vec<Datagram<'a>> {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use peerage_tracker::{ConnectionKey, Connections, Limits, PeerIds, Rules, Tracker};
 

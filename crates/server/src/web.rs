@@ -23,6 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response};
+use axum::middleware::map_response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -124,10 +125,11 @@ impl Web {
         Self {
             clock,
             counts: Arc::clone(&source.web),
-            router: pages::router(Arc::clone(source), &settings, udp_port)
+            router: pages::router(Arc::clone(source), &settings, udp_port, api.is_on())
                 .merge(history::router(Arc::clone(source)))
                 .merge(feed)
-                .nest(api::PREFIX, api::router(api)),
+                .nest(api::PREFIX, api::router(api))
+                .layer(map_response(pages::secured)),
             settings,
             tracker,
             answers,

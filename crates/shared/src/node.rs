@@ -225,6 +225,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.agree().await;
             self.subscription = None;
             self.share.start_over();
+            self.share.listen();
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Layout {
     /// Ours: `1:{info_hash}:s`, `:l` and `:c` behind the prefix, so that a swarm is in one slot.
     Own,
     /// llmpt's: `tracker:seeders:`, `tracker:leechers:` and `tracker:stats:`, which its web server
-    /// reads. Not for a Cluster: the keys of a swarm are in different slots.
+    /// reads, without any prefix. Not for a Cluster: the keys of a swarm are in different slots.
     Llmpt,
 }
 
@@ -121,10 +121,10 @@ impl Layout {
         match self {
             Self::Own => ["s", "l", "c"].map(|end| format!("{prefix}1:{{{hash}}}:{end}")).to_vec(),
             Self::Llmpt => vec![
-                format!("{prefix}tracker:seeders:{hash}"),
-                format!("{prefix}tracker:leechers:{hash}"),
-                format!("{prefix}tracker:stats:{hash}"),
-                format!("{prefix}tracker:active_torrents"),
+                format!("tracker:seeders:{hash}"),
+                format!("tracker:leechers:{hash}"),
+                format!("tracker:stats:{hash}"),
+                "tracker:active_torrents".to_owned(),
             ],
         }
     }

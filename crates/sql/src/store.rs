@@ -182,9 +182,9 @@ impl Store {
         held
     }
 
-    /// Writes what [`Store::hold`] gave, here or in an earlier process. To be called again with the
-    /// same rows while [`Outcome::error`] says so and [`Outcome::left`] is empty; rows that are
-    /// left are to be put back instead.
+    /// Writes what [`Store::hold`] gave, here or in an earlier process. An error says that it is
+    /// not known to be written, and to be called again with the same rows. Without one they are
+    /// done with: those in [`Outcome::left`] are to be put back.
     pub async fn write_held(&self, held: Held) -> Outcome {
         let mut writing = self.writing.lock().await;
         if self.readonly {
@@ -203,8 +203,10 @@ impl Store {
         writing.held = Some(held);
         let outcome = self.write_all(&mut writing).await;
         // They stay the caller's while they are not written.
-        writing.held.take_if(|held| (held.writer, held.number) == number);
-        outcome
+        let unwritten = writing.held.take_if(|held| (held.writer, held.number) == number);
+        // What keeps single rows out is told when they are tried again.
+        let error = outcome.error.filter(|_| unwritten.is_some());
+        Outcome { error, ..outcome }
     }
 
     /// Our own tables, to be managed; `None` where they are a site's.

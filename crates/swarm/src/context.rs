@@ -36,6 +36,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Shared {
+    /// Whether there may be peers of other nodes.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.elsewhere_grace.is_zero()
+    }
+
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
         let fresh = Freshness::new(now, self.peer_timeout(), self.elsewhere_grace);
         Context { shared: self, key: self.key, now, fresh }

@@ -46,7 +46,7 @@ impl Swarms {
         if let Some(peers) = learnt.peers {
             let replaced = shard.counts(place).peers() <= REPLACED_PEERS_MAX;
             for peer in peers {
-                shard.put_elsewhere(&context, place, peer);
+                shard.put_elsewhere(&context, place, peer, Word::Sample);
             }
             if replaced {
                 let stay: BTreeSet<SocketAddr> = peers.iter().map(|peer| peer.peer).collect();
@@ -101,7 +101,7 @@ impl Swarms {
         }
         match what {
             Hearsay::Here { .. } if shard.counts(place).peers() < peers_max => {
-                shard.put_elsewhere(&context, place, said);
+                shard.put_elsewhere(&context, place, said, Word::News);
             }
             Hearsay::Here { before } => {
                 if let Some(before) = before {
@@ -204,6 +204,17 @@ impl Shard {
         }
     }
 
+    /// Whether clients of this node have announced to a swarm; always thought so of a large one.
+    pub(crate) fn has_own(&self, place: usize) -> bool {
+        if self.big_at(place).is_some() {
+            return true;
+        }
+        self.with_few(place, |few| {
+            few.iter::<Slot4>().any(|slot| !slot.state().is_elsewhere())
+                || few.iter::<Slot6>().any(|slot| !slot.state().is_elsewhere())
+        })
+    }
+
     /// Takes out a peer, and its swarm with it where that leaves nothing to remember.
     fn take_out<S: PeerSlot>(&mut self, context: &Context<'_>, info_hash: &InfoHash, slot: S) {
         let Some(place) = self.index.find(info_hash, context.hash(info_hash)) else { return };
@@ -217,13 +228,15 @@ impl Shard {
 
     /// Puts in a peer of another node, unless its time is up, there is no room for it, or this
     /// node has seen it later.
-    fn put_elsewhere(&mut self, context: &Context<'_>, place: usize, peer: &Elsewhere) {
+    fn put_elsewhere(&mut self, context: &Context<'_>, place: usize, peer: &Elsewhere, word: Word) {
         match peer.peer {
             SocketAddr::V4(at) => {
-                self.put_elsewhere_as(context, place, Slot4::of(*at.ip(), at.port()), peer);
+                let slot = Slot4::of(*at.ip(), at.port());
+                self.put_elsewhere_as(context, place, slot, peer, word);
             }
             SocketAddr::V6(at) => {
-                self.put_elsewhere_as(context, place, Slot6::of(*at.ip(), at.port()), peer);
+                let slot = Slot6::of(*at.ip(), at.port());
+                self.put_elsewhere_as(context, place, slot, peer, word);
             }
         }
     }
@@ -234,6 +247,7 @@ impl Shard {
         place: usize,
         slot: S,
         peer: &Elsewhere,
+        word: Word,
     ) {
         let state = State::elsewhere(Tick::of(peer.seen.min(context.now)), peer.role);
         let too_old = peer.seen + Tick::TIMEOUT_MAX < context.now;
@@ -243,7 +257,9 @@ impl Shard {
         let hash = self.peer_hash(context, place, slot);
         let old = self.find(place, slot, hash, peer.role);
         match old.map(At::state) {
-            Some(old) if !old.is_elsewhere() && !is_later(context, old, peer.seen) => return,
+            Some(old) if !old.is_elsewhere() && !word.goes_before(context, old, peer.seen) => {
+                return;
+            }
             Some(_) => {}
             None => {
                 let room = context.has_room_for(slot, self.counts(place).peers());
@@ -270,7 +286,9 @@ impl Shard {
         let Some(at) = self.find(place, slot, hash, said.role) else { return false };
         let own = !at.state().is_elsewhere();
         match what {
-            Hearsay::Here { .. } => self.put_elsewhere_as(context, place, slot, said),
+            Hearsay::Here { .. } => {
+                self.put_elsewhere_as(context, place, slot, said, Word::News);
+            }
             Hearsay::Left if own && is_before(context, said.seen, at.state()) => {}
             Hearsay::Left => {
                 let info_hash = self.index.entry(place).info_hash;
@@ -428,12 +446,25 @@ fn seen(context: &Context<'_>, state: State) -> Now {
     Now::from_millis(context.now.as_secs().saturating_sub(age) / 2 * 2 * 1000)
 }
 
-/// Whether `seen` is certainly later than what `state` says.
-fn is_later(context: &Context<'_>, state: State, said: Now) -> bool {
-    seen(context, state) + STEP < said
+/// How another node's word about a peer came, which clients of this node have announced too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It may be what this node told itself: it has to be certainly later.
+    Sample,
+    /// Something has just happened there: it has to be not certainly before.
+    News,
 }
 
-/// Whether `seen` is certainly before what `state` says.
+impl Word {
+    fn goes_before(self, context: &Context<'_>, own: State, said: Now) -> bool {
+        match self {
+            Self::Sample => seen(context, own) + STEP < said,
+            Self::News => !is_before(context, said, own),
+        }
+    }
+}
+
+/// Whether `said` is certainly before what `state` says.
 fn is_before(context: &Context<'_>, said: Now, state: State) -> bool {
     said + STEP < seen(context, state)
 }

@@ -287,9 +287,11 @@ impl Swarms {
                 if announce.port == 0 {
                     effect.news = News::Nothing;
                 }
-                let before = &mut effect.before;
-                let place =
-                    found.and_then(|place| shard.leave(context, place, peer, announce, before));
+                let mut before = None;
+                let place = found
+                    .and_then(|place| shard.leave(context, place, peer, announce, &mut before));
+                effect.before = before.map(State::role);
+                effect.elsewhere = before.is_none_or(State::is_elsewhere);
                 let counts = place.map(|place| shard.shown(place)).unwrap_or_default();
                 if found.is_some() && place.is_none() {
                     self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
@@ -390,7 +392,7 @@ impl Shard {
         let &Arrival { peer, role, completed, paused } = arrival;
         let hash = self.peer_hash(context, place, peer);
         let old = self.find(place, peer, hash, role);
-        let mut first = false;
+        let mut first = old.is_some_and(|at| at.state().is_elsewhere());
         if old.is_none() {
             let peers = self.counts(place).peers();
             let stored = context.has_room_for(peer, peers);
@@ -398,8 +400,9 @@ impl Shard {
                 return (stored, Effect::default());
             }
             context.count_peer(peer);
-            first = peers == 0;
+            first = peers == 0 || context.shared.is_shared();
         }
+        first &= !self.has_own(place);
         let was_finished = old.is_some_and(|at| at.state().is_finished());
         let finishes = role == Role::Seeder
             && !was_finished
@@ -422,8 +425,9 @@ impl Shard {
             Some(_) => News::Nothing,
             None => News::Joined,
         };
+        let elsewhere = before.is_some_and(State::is_elsewhere);
         let before = before.map(State::role);
-        (Stored::AsAsked, Effect { news, before, finished: finishes, first })
+        (Stored::AsAsked, Effect { news, before, elsewhere, finished: finishes, first })
     }
 
     /// Takes a peer out. Says where the swarm is, `None` if it is no longer.
@@ -433,7 +437,7 @@ impl Shard {
         place: usize,
         peer: S,
         announce: &Announce,
-        before: &mut Option<Role>,
+        before: &mut Option<State>,
     ) -> Option<usize> {
         // Who listens on no port is no peer; and 0.0.0.0 without a port would be an empty place.
         if announce.port == 0 {
@@ -441,7 +445,7 @@ impl Shard {
         }
         let hash = self.peer_hash(context, place, peer);
         if let Some(at) = self.find(place, peer, hash, Role::Leecher) {
-            *before = Some(at.state().role());
+            *before = Some(at.state());
             context.uncount_peer(peer);
             self.ids.remove(&S::id_key(peer.compact(), announce.info_hash));
             self.take::<S>(context, place, hash, at);

@@ -224,9 +224,12 @@ pub struct Effect {
     pub news: News,
     /// What the peer was before, wherever its clients announced; `None` where it was not known.
     pub before: Option<Role>,
+    /// Whether another node may have it among its own: it had it before, or it has left and was
+    /// not known here.
+    pub elsewhere: bool,
     /// Whether it was counted in `completed`.
     pub finished: bool,
-    /// Whether the swarm had no peers before.
+    /// Whether the swarm had no peers before, or only a few, all of other nodes.
     pub first: bool,
 }
 

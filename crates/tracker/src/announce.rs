@@ -420,6 +420,7 @@ impl Tracker {
             peer: SocketAddr::new(announce.address, announce.port),
             role,
             before: effect.before,
+            elsewhere: effect.elsewhere,
             seen: now,
             kind,
             finished: effect.finished,
@@ -446,6 +447,11 @@ impl Worker {
     /// for a sample.
     pub(crate) fn count_announce(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
         self.counters.request(protocol, Family::of(address), Kind::Announce);
+        self.sample(protocol, address, peer_id);
+    }
+
+    /// May pick an announce that has been counted for a sample.
+    pub(crate) fn sample(&mut self, protocol: Protocol, address: IpAddr, peer_id: &PeerId) {
         self.picker.see(&self.counters.samples, protocol, address, peer_id);
     }
 }

@@ -82,6 +82,8 @@ pub struct Change {
     pub kind: Kind,
     /// What it was before the first change that is not told yet; `None` where it was not known.
     pub before: Option<Role>,
+    /// Whether another node may have the peer among its own, and so has to know.
+    pub elsewhere: bool,
 }
 
 /// What became of a peer.
@@ -276,10 +278,8 @@ impl Share {
                 },
             );
             let all = answer.seeders.saturating_add(answer.leechers);
-            if !self.is_alone(&told, all, own) {
-                let crowded = NEWS_PEERS_MAX < all;
-                self.write_news(&told, crowded, answer.completed, &mut news);
-            }
+            let joins_matter = all <= NEWS_PEERS_MAX && !self.is_alone(&told, all, own);
+            self.write_news(&told, joins_matter, answer.completed, &mut news);
             answered.push(told.info_hash);
         }
         let mut progress = lock(&self.progress);
@@ -291,7 +291,7 @@ impl Share {
         drop(progress);
         self.put_back(failed);
         if !answered.is_empty() {
-            self.answered.store(true, Ordering::Relaxed);
+            self.listen();
             let mut cold = lock(&self.cold);
             answered.iter().for_each(|info_hash| {
                 cold.remove(info_hash);
@@ -302,6 +302,9 @@ impl Share {
 
     /// Whether all peers of a swarm are certainly this node's, so that no other wants news of them.
     fn is_alone(&self, told: &SwarmChanges, all: u32, own: Option<u64>) -> bool {
+        if told.peers.iter().any(|change| change.elsewhere) {
+            return false;
+        }
         let here = told.peers.iter().filter(|change| change.kind != Kind::Left).count();
         if all as usize <= here {
             return true;
@@ -315,7 +318,7 @@ impl Share {
     fn write_news(
         &self,
         told: &SwarmChanges,
-        crowded: bool,
+        joins_matter: bool,
         completed: u32,
         news: &mut message::Writer,
     ) {
@@ -323,7 +326,8 @@ impl Share {
         for change in &told.peers {
             let what = match change.kind {
                 Kind::Seen => continue,
-                Kind::News if crowded => continue,
+                // Who has left may still be known to a node without clients in the swarm.
+                Kind::News if !joins_matter => continue,
                 Kind::News => Hearsay::Here { before: change.before },
                 Kind::Left => Hearsay::Left,
             };
@@ -348,9 +352,7 @@ impl Share {
             if let Some(overtaken) = progress.travelling.get_mut(&info_hash) {
                 *overtaken = true;
             }
-            if what == Hearsay::Left {
-                progress.queue.forget(&info_hash, peer, said.seen);
-            }
+            progress.queue.forget(&info_hash, peer, said.seen);
         }
     }
 
@@ -372,6 +374,11 @@ impl Share {
     /// nodes meet has been found again.
     pub fn start_over(&self) {
         lock(&self.progress).walk.start_over();
+    }
+
+    /// Somebody answers: announces may wait for it.
+    pub fn listen(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// Nobody answers: no announce waits until somebody has.

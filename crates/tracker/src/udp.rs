@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
@@ -36,6 +37,8 @@ pub struct Replies {
     /// Of each reply: the index of its datagram in the batch, and its length.
     filled: Box<[(u16, u16)]>,
     count: usize,
+    /// The datagrams that are better answered a little later, by index; with room for all.
+    awaited: Vec<u16>,
 }
 
 impl Replies {
@@ -46,7 +49,13 @@ impl Replies {
             buffers: vec![[0; REPLY_BYTES_MAX]; batch_max].into_boxed_slice(),
             filled: vec![(0, 0); batch_max].into_boxed_slice(),
             count: 0,
+            awaited: Vec::with_capacity(batch_max),
         }
+    }
+
+    /// The datagrams that [`Endpoint::handle_patiently`] has left, by index in the batch.
+    pub fn awaited(&self) -> &[u16] {
+        &self.awaited
     }
 
     /// The replies, each with the index of the datagram it answers; at most one a datagram, in
@@ -68,6 +77,16 @@ pub struct Endpoint {
     is_private: bool,
 }
 
+/// How a batch is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    AtOnce,
+    /// What other nodes are asked about is left.
+    Patiently,
+    /// It was left before, and counted.
+    Late,
+}
+
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
 /// shortest request: libtorrent and anacrolix connect anew at once instead of waiting.
 const BAD_CONNECTION_ID: &str = "bad id";
@@ -87,13 +106,44 @@ impl Endpoint {
     /// and checks the requests and starts to fetch the memory by which their swarms are found, the
     /// second that of their peers, and the third answers. So the cache misses of a group overlap.
     pub fn handle(&mut self, now: Now, batch: &[Datagram<'_>], replies: &mut Replies) {
+        self.handle_in(Manner::AtOnce, now, batch, replies);
+    }
+
+    /// As [`Endpoint::handle`], but leaves the first announce to a swarm while other nodes are
+    /// being asked for its peers: [`Replies::awaited`].
+    pub fn handle_patiently(&mut self, now: Now, batch: &[Datagram<'_>], replies: &mut Replies) {
+        self.handle_in(Manner::Patiently, now, batch, replies);
+    }
+
+    /// Answers datagrams that were left, with what is known by now.
+    pub fn handle_late(&mut self, now: Now, batch: &[Datagram<'_>], replies: &mut Replies) {
+        self.handle_in(Manner::Late, now, batch, replies);
+    }
+
+    /// Whether other nodes are still being asked for peers of the swarm that a datagram announces
+    /// to.
+    pub fn is_awaited(&self, datagram: &[u8]) -> bool {
+        match (self.tracker.share(), udp::parse(datagram)) {
+            (Some(share), Ok(Request::Announce(request))) => share.is_awaited(&request.info_hash),
+            _ => false,
+        }
+    }
+
+    fn handle_in(
+        &mut self,
+        manner: Manner,
+        now: Now,
+        batch: &[Datagram<'_>],
+        replies: &mut Replies,
+    ) {
         assert!(batch.len() <= replies.buffers.len());
         self.tracker.refresh(&mut self.worker);
         replies.count = 0;
+        replies.awaited.clear();
         let mut steps = [const { Step::Silence }; GROUP];
         for (group, datagrams) in batch.chunks(GROUP).enumerate() {
             for (step, datagram) in steps.iter_mut().zip(datagrams) {
-                *step = self.read(now, datagram);
+                *step = self.read(manner, now, datagram);
             }
             for step in &steps[..datagrams.len()] {
                 if let Step::Announce(_, Ok(prepared)) = step {
@@ -102,9 +152,12 @@ impl Endpoint {
             }
             for (index, step) in steps[..datagrams.len()].iter().enumerate() {
                 let reply = &mut replies.buffers[replies.count];
+                self.worker.awaited = false;
                 let length = self.answer(now, step, reply);
-                if length != 0 {
-                    let index = (group * GROUP + index) as u16;
+                let index = (group * GROUP + index) as u16;
+                if self.worker.awaited && manner == Manner::Patiently {
+                    replies.awaited.push(index);
+                } else if length != 0 {
                     replies.filled[replies.count] = (index, length as u16);
                     replies.count += 1;
                 }
@@ -113,7 +166,7 @@ impl Endpoint {
     }
 
     /// Reads a datagram and decides what is to be done with it.
-    fn read<'a>(&mut self, now: Now, datagram: &Datagram<'a>) -> Step<'a> {
+    fn read<'a>(&mut self, manner: Manner, now: Now, datagram: &Datagram<'a>) -> Step<'a> {
         let source = datagram.source.ip();
         let family = Family::of(source);
         match udp::parse(datagram.bytes) {

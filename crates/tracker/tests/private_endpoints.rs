@@ -31,7 +31,7 @@ impl Site {
     fn new() -> Self {
         let settings = http::Settings {
             forwarded_header: Some("X-Forwarded-For".into()),
-            trusted_proxies: ["10.0.0.0/8".parse().unwrap()].into(),
+            trusted_proxies: ["10.0.0.0/8".parse().expect("a prefix")].into(),
             ..http::Settings::default()
         };
         let allow = Client { prefix: b"-TR".into(), name: String::new() };
@@ -41,7 +41,7 @@ impl Site {
             let key = if id == 1 { KEY.into() } else { format!("{id:032}") };
             private.put_member(Member {
                 id: MemberId(id),
-                passkey: Passkey::parse(key.as_bytes()).unwrap(),
+                passkey: Passkey::parse(key.as_bytes()).expect("32 bytes"),
                 can_leech: id != 9,
                 protected: false,
                 free_leech: false,
@@ -52,14 +52,14 @@ impl Site {
         for (id, hash) in [(1, HASH), (2, DELETED)] {
             private.put_torrent(Torrent {
                 id: TorrentId(id),
-                info_hash: InfoHash(hash.as_bytes().try_into().unwrap()),
+                info_hash: InfoHash(hash.as_bytes().try_into().expect("20 bytes")),
                 pricing: Pricing::Normal,
                 double_upload: false,
                 completed: 7,
                 balance: 0,
             });
         }
-        let deleted = InfoHash(DELETED.as_bytes().try_into().unwrap());
+        let deleted = InfoHash(DELETED.as_bytes().try_into().expect("20 bytes"));
         assert!(private.remove_torrent(NOW, &deleted, DeleteReason(1)));
         let rules = Rules { jitter_secs: 0, scrape_hashes_max: 3, ..Rules::default() };
         let tracker = Tracker::new([1; 16], Limits::default(), PeerIds::Dropped, rules);
@@ -76,7 +76,7 @@ impl Site {
     fn get_from(&mut self, source: &str, target: &str, headers: &str) -> String {
         let head = format!("GET {target} HTTP/1.1\r\nHost: t.example\r\n{headers}\r\n");
         let mut reply = Vec::new();
-        self.http.handle(NOW, source.parse().unwrap(), head.as_bytes(), &mut reply);
+        self.http.handle(NOW, source.parse().expect("an address"), head.as_bytes(), &mut reply);
         let reply = reply.escape_ascii().to_string();
         let (head, body) = reply.split_once("\\r\\n\\r\\n").unwrap_or(("", ""));
         assert!(head.is_empty() || head.starts_with("HTTP/1.1 200 OK"), "{reply}");
@@ -89,7 +89,7 @@ impl Site {
     }
 
     fn send(&mut self, source: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-        let source = SocketAddr::new(source.parse().unwrap(), 999);
+        let source = SocketAddr::new(source.parse().expect("an address"), 999);
         let mut replies = Replies::new(1);
         self.udp.handle(NOW, &[Datagram { source, bytes }], &mut replies);
         replies.iter().next().map(|(_, reply)| reply.into())
@@ -97,7 +97,7 @@ impl Site {
 
     /// An announce over UDP, with these bytes as its options.
     fn announce_udp(&mut self, source: &str, port: u16, left: u64, options: &[u8]) -> Vec<u8> {
-        let address: IpAddr = source.parse().unwrap();
+        let address: IpAddr = source.parse().expect("an address");
         let id = self.connections.issue(NOW, address).0.to_be_bytes();
         let peer_id = format!("-TR4060-{port:012}");
         let mut bytes =

@@ -6,6 +6,8 @@ export type State = "connecting" | "live" | "away" | "none";
 
 /** Said by a tracker that does not know where addresses are. */
 const NO_LOCATIONS = 4404;
+/** How long a connection has to last to be taken for a live one before its first frame. */
+const SETTLED_MS = 800;
 /** How long until it is asked again whether it knows by now. */
 const NONE_MS = 30_000;
 /** Pauses before connecting again: they double up to a bound. */
@@ -28,6 +30,11 @@ export function useFeed(take: (frame: Frame) => void): Ref<State> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failed = 0;
 
+  function settled() {
+    failed = 0;
+    state.value = "live";
+  }
+
   function connect() {
     clearTimeout(timer);
     const url = new URL("/map.ws", location.href);
@@ -36,12 +43,15 @@ export function useFeed(take: (frame: Frame) => void): Ref<State> {
     socket = mine;
     mine.binaryType = "arraybuffer";
     timer = setTimeout(() => mine.close(), OPEN_MS_MAX);
-    mine.onopen = () => clearTimeout(timer);
+    mine.onopen = () => {
+      // Nobody announcing, there are no frames. One without locations closes at once instead.
+      clearTimeout(timer);
+      timer = setTimeout(settled, SETTLED_MS);
+    };
     mine.onmessage = ({ data }) => {
       const frame = data instanceof ArrayBuffer ? decode(data) : undefined;
       if (!frame) return;
-      failed = 0;
-      state.value = "live";
+      settled();
       take(frame);
     };
     mine.onclose = ({ code }) => {

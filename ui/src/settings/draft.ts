@@ -6,7 +6,8 @@ export type Entered = string | boolean;
 /** What a setting's field shows at first. */
 export function entered(setting: Setting): Entered {
   const { value } = setting;
-  if (typeof value === "boolean") return value;
+  // One that may be neither is chosen from words.
+  if (typeof value === "boolean" && setting.choices.length === 0) return value;
   if (Array.isArray(value)) return value.join(", ");
   return value === null ? "" : String(value);
 }
@@ -15,6 +16,7 @@ export function entered(setting: Setting): Entered {
 export function sent(kind: Setting["kind"], value: Entered): string | number | boolean | string[] {
   if (typeof value === "boolean") return value;
   const text = value.trim();
+  if (kind === "bool" && (text === "true" || text === "false")) return text === "true";
   if (kind === "list") return text === "" ? [] : text.split(/[\s,]+/);
   const isNumber = /^-?\d+(\.\d+)?$/.test(text);
   // A bare number is seconds in a duration and bytes in a size, as in the configuration.
@@ -39,6 +41,8 @@ const GROUPS: [string, RegExp][] = [
   ["interval", /^announce\.(.*interval|jitter|load_max|peer_timeout)$/],
   ["replies", /^announce\./],
   ["http", /^http\./],
+  ["access", /^access\./],
+  ["pages", /^pages\./],
 ];
 
 /** The settings that can be changed while the tracker runs, by group. */

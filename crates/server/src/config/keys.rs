@@ -10,8 +10,9 @@ use peerage_proto::http::HEAD_BYTES_MAX;
 use peerage_tracker::{Limits, Prefix};
 
 use super::value::{
-    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, Raw,
-    RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value, Whole,
+    Absent, Auto, BindAddress, Bytes, Kind, Load, LogFormat, LogLevel, Many, Password, PricingWord,
+    Raw, RedisUrl, ReportStyle, Schema, Seconds, Secret, SecretUrl, Shape, SharedLayout, Value,
+    Whole,
 };
 
 /// What a change of a setting needs to take effect.
@@ -300,6 +301,25 @@ config! {
         /// Whether it is one. A key `mode` before the first section, with "private" for its value,
         /// says the same.
         [Restart] enabled: bool = false;
+        /// What every transfer costs at most: "normal"; "free" for uploads that count and
+        /// downloads that do not, for everyone and every torrent; "neutral" for neither.
+        [Restart] pricing: PricingWord = PricingWord::Normal;
+        /// Whether all uploads count twice.
+        [Restart] double_upload: bool = false;
+        /// Most peers of one member at one torrent. One more is warned and handed nobody.
+        [Restart] peers_per_torrent_max: Whole<1, 10_000> = Whole(3);
+        /// Most peers in all. One more is warned and handed nobody.
+        [Restart] peers_max: Whole<1, 1_000_000_000> = Whole(20_000_000);
+        /// A peer that announces again within this time is warned and handed nobody; what it moved
+        /// counts all the same. Not where it completes or stops. 0 for never.
+        [Restart] early: Seconds<0, 3600> = Seconds(60);
+        /// Whether a member who may not download is charged for what comes anyway.
+        [Restart] charge_forbidden: bool = true;
+        /// Who moves more bytes a second gets credit for none of it: such a number is made up.
+        [Restart] bytes_per_sec_max: Bytes<1_048_576, 1_125_899_906_842_624> = Bytes(1 << 40);
+        /// Most rows that wait for the database. Beyond it peers that were only seen again are not
+        /// written, and others later; what is owed to members always waits.
+        [Restart] ledger_rows_max: Whole<1000, 100_000_000> = Whole(1_000_000);
         /// How long a client that asks for a torrent that was deleted is told why.
         [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);
     }

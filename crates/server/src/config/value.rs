@@ -660,6 +660,18 @@ choice! {
 }
 
 choice! {
+    /// What a transfer costs.
+    PricingWord {
+        /// Upload and download both count.
+        Normal = "normal",
+        /// Upload alone counts.
+        Free = "free",
+        /// Neither counts.
+        Neutral = "neutral",
+    }
+}
+
+choice! {
     /// How reports are written.
     ReportStyle {
         /// As Ocelot 2 does.

@@ -189,6 +189,14 @@ impl Calls {
         self.keep();
     }
 
+    /// Writes the file of those that wait, where there is a folder for it, so that they outlive a
+    /// process that is killed.
+    pub(crate) fn keep_if_possible(&self) {
+        if self.file.is_some() {
+            self.keep();
+        }
+    }
+
     /// Writes the file of those that wait, or names them.
     fn keep(&self) {
         let waiting = self.waiting();

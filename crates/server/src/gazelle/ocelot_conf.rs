@@ -110,6 +110,9 @@ impl<'a> Reader<'a> {
 
     fn meaning(mut self) -> Meaning {
         self.set("private.enabled", "true", 0);
+        // Its replies have nothing of the kind, nor does it know a pause between announces.
+        self.set("http.external_ip", "false", 0);
+        self.set("private.early", "0", 0);
         self.same("listen_port", "34000", &["listen.port"]);
         self.same("max_connections", "1024", &["listen.backlog"]);
         self.same("max_middlemen", "20000", &["http.connections_max"]);

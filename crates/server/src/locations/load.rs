@@ -94,7 +94,12 @@ impl Loader {
                 debug!("{} is not needed: others have all there is", path.display());
                 continue;
             }
+            let rows_before = builder.rows();
             match read_file(&mut builder, path) {
+                Ok(report) if builder.rows() == rows_before => {
+                    tell(path, &report);
+                    info!("{} has nothing that others have not", path.display());
+                }
                 Ok(report) => {
                     tell(path, &report);
                     let credit = report.provider.attribution().map(Credit::from);
@@ -241,6 +246,7 @@ mod tests {
         write_csv(&folder, "IP2LOCATION-LITE-DB5.CSV", ipv4);
         write_mmdb(&folder, "GeoLite2-City.mmdb", PLACES);
         write_mmdb(&folder, "dbip-city-lite-2026-11.mmdb", PLACES);
+        write_csv(&folder, "IP2LOCATION-LITE-DB11.CSV", ipv4);
         let (shared, mut loader) = loader();
         loader.load(&Wanted::Search(vec![folder.path().join("no"), folder.path().into()]));
         check(&shared, PLACES);

@@ -40,6 +40,9 @@ impl Lists {
 impl Running {
     /// Reads the lists again. If anything is wrong, the old ones stay in force.
     pub(super) fn reload_lists(&mut self) {
+        if let Some(private) = &self.private {
+            private.jobs.reload();
+        }
         match lists::read(&self.settings.lists, &self.paths) {
             Ok(written) => {
                 self.lists.written = written;

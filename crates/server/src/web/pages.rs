@@ -9,7 +9,6 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
@@ -33,9 +32,8 @@ struct Content {
     document: Document,
     html: String,
     locale: Option<String>,
+    shown: Shown,
     udp_port: Option<u16>,
-    /// Whether there is an API, without which there are no settings to look at.
-    api: bool,
 }
 
 /// What the pages have to know of the tracker: the body of `/config.json`. All of it is public.
@@ -48,7 +46,7 @@ struct Config<'a> {
     mode: &'static str,
     /// By the host that was asked.
     announce_urls: Vec<String>,
-    pages: Shown,
+    pages: &'a Shown,
     /// Whether it is known where addresses are.
     locations: bool,
 }
@@ -62,13 +60,20 @@ struct Shown {
     largest: bool,
 }
 
-/// The pages of the tracker that `source` tells about.
-pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16>) -> Router {
+/// The pages of the tracker that `source` tells about. `is_api_on` is whether there is anything to
+/// change the settings with.
+pub(super) fn router(
+    source: Arc<Source>,
+    settings: &Pages,
+    udp_port: Option<u16>,
+    is_api_on: bool,
+) -> Router {
     let html = match settings.charset.as_str() {
         "" => "text/html".into(),
         charset => format!("text/html; charset={charset}"),
     };
-    let (document, locale, api) = (Document::new(), settings.locale.clone(), settings.api);
+    let (document, locale) = (Document::new(), settings.locale.clone());
+    let shown = Shown { map: settings.map, settings: is_api_on, largest: source.tells_largest() };
     ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, get(page)))
@@ -78,9 +83,8 @@ pub(super) fn router(source: Arc<Source>, settings: &Pages, udp_port: Option<u16
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
-        .with_state(Arc::new(Content { source, document, html, locale, udp_port, api }))
+        .with_state(Arc::new(Content { source, document, html, locale, shown, udp_port }))
         .merge(assets::router())
-        .layer(map_response(secured))
 }
 
 /// Adds what every reply is to be taken with.
@@ -146,7 +150,7 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         locales: LOCALES,
         mode: "open",
         announce_urls: content.announce_urls(&headers),
-        pages: Shown { map: true, settings: content.api, largest: content.source.tells_largest() },
+        pages: &content.shown,
         locations: content.source.locations.is_loaded(),
     })
 }

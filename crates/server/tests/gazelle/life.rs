@@ -20,10 +20,15 @@ fn published_how_to_works_as_it_is_written() {
     for generation in GENERATIONS {
         let site = Site::new(generation);
         let hash = "0102030405060708090a0b0c0d0e0f1011121314";
+        let (more, text) = match generation {
+            Generation::WhatCd => (", FileList", ", ''"),
+            Generation::Ops => ("", ""),
+        };
         let mut rows = format!(
-            "insert into users_main (Username, IP, Enabled, torrent_pass, Visible, can_leech) \
-             values ('xxx', '127.0.0.1', '1', '{ANN}', '1', '1');\
-             insert into torrents (GroupID, info_hash) values (1, x'{hash}');"
+            "insert into users_main \
+             (Username, PassHash, IP, Enabled, torrent_pass, Visible, can_leech) \
+             values ('xxx', '', '127.0.0.1', '1', '{ANN}', '1', '1');\
+             insert into torrents (GroupID, info_hash{more}) values (1, x'{hash}'{text});"
         );
         if generation == Generation::Ops {
             rows += "insert into torrents_leech_stats (TorrentID) values (1);\

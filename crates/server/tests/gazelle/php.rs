@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Whose PHP it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Generation {
+pub(crate) enum Generation {
     /// WhatCD's Gazelle 1.x, written for Ocelot 1.0.
     WhatCd,
     /// Orpheus', written for Ocelot 2.
@@ -19,34 +19,34 @@ pub enum Generation {
 
 /// A site.
 #[derive(Clone, Copy, Debug)]
-pub struct Php {
+pub(crate) struct Php {
     /// Whose.
-    pub generation: Generation,
+    pub(crate) generation: Generation,
     /// Where its tracker is.
-    pub tracker: SocketAddr,
+    pub(crate) tracker: SocketAddr,
 }
 
 /// What the site has as TRACKER_SECRET.
-pub const SITE_PASSWORD: &str = "0123456789abcdefghijklmnopqrstuv";
+pub(crate) const SITE_PASSWORD: &str = "0123456789abcdefghijklmnopqrstuv";
 /// What the site has as TRACKER_REPORTKEY.
-pub const REPORT_PASSWORD: &str = "report0123456789abcdefghijklmnop";
+pub(crate) const REPORT_PASSWORD: &str = "report0123456789abcdefghijklmnop";
 
 impl Php {
     /// Tells of a change, values as they are. Whether the site takes it for done.
-    pub fn update(&self, action: &str, parameters: &[(&str, &str)]) -> bool {
+    pub(crate) fn update(&self, action: &str, parameters: &[(&str, &str)]) -> bool {
         self.is_success(&self.ask(SITE_PASSWORD, &query(action, parameters)))
     }
 
     /// As [`Php::update`], where anything but success is the test's failure.
     #[track_caller]
-    pub fn tell(&self, action: &str, parameters: &[(&str, &str)]) {
+    pub(crate) fn tell(&self, action: &str, parameters: &[(&str, &str)]) {
         let reply = self.ask(SITE_PASSWORD, &query(action, parameters));
         assert!(self.is_success(&reply), "{action}: {reply}");
         assert_eq!(body(&reply), "success", "{action}");
     }
 
     /// Asks for figures: what the site takes for the data.
-    pub fn report(&self, what: &str) -> String {
+    pub(crate) fn report(&self, what: &str) -> String {
         let reply = self.ask(REPORT_PASSWORD, &format!("/report?get={what}"));
         let from = reply.find("\r\n\r\n").map_or(0, |at| at + 4);
         let to = reply.rfind('\n').unwrap_or(from).max(from);
@@ -54,7 +54,7 @@ impl Php {
     }
 
     /// All that comes back for `/{secret}{path}`, up to the end of the connection.
-    pub fn ask(&self, secret: &str, path: &str) -> String {
+    pub(crate) fn ask(&self, secret: &str, path: &str) -> String {
         let request = match self.generation {
             Generation::WhatCd => {
                 format!("GET /{secret}{path} HTTP/1.1\r\nConnection: Close\r\n\r\n")
@@ -64,6 +64,11 @@ impl Php {
                  Connection: Close\r\n\r\n"
             ),
         };
+        self.send(&request)
+    }
+
+    /// All that comes back for a request, up to the end of the connection.
+    pub(crate) fn send(&self, request: &str) -> String {
         let mut stream = TcpStream::connect_timeout(&self.tracker, LIMIT).expect("it listens");
         stream.set_read_timeout(Some(LIMIT)).expect("it is a time");
         stream.write_all(request.as_bytes()).expect("it reads");
@@ -73,7 +78,7 @@ impl Php {
     }
 
     /// Whether the site takes `reply` for success.
-    pub fn is_success(&self, reply: &str) -> bool {
+    pub(crate) fn is_success(&self, reply: &str) -> bool {
         let last = reply.rsplit('\n').next() == Some("success");
         match self.generation {
             Generation::WhatCd => last,
@@ -83,7 +88,7 @@ impl Php {
 }
 
 /// The path of an update.
-pub fn query(action: &str, parameters: &[(&str, &str)]) -> String {
+pub(crate) fn query(action: &str, parameters: &[(&str, &str)]) -> String {
     let mut path = format!("/update?action={action}");
     for (key, value) in parameters {
         path += &format!("&{key}={value}");
@@ -92,12 +97,12 @@ pub fn query(action: &str, parameters: &[(&str, &str)]) -> String {
 }
 
 /// The body of a reply.
-pub fn body(reply: &str) -> &str {
+pub(crate) fn body(reply: &str) -> &str {
     reply.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
 /// As PHP's rawurlencode.
-pub fn rawurlencode(bytes: &[u8]) -> String {
+pub(crate) fn rawurlencode(bytes: &[u8]) -> String {
     bytes
         .iter()
         .map(|&byte| match byte {

@@ -126,8 +126,8 @@ fn check_tells_whether_secrets_tables_and_updates_agree() {
     assert_eq!(check["members"], serde_json::json!({"tracker": 2, "tables": 2, "differ": 0}));
     assert_eq!(check["torrents"], serde_json::json!({"tracker": 2, "tables": 2, "differ": 0}));
     // The site writes a row, and its update does not come through.
-    let insert = "INSERT INTO users_main (Username, Enabled, torrent_pass) VALUES \
-                  ('eve', '1', 'eveeveeveeveeveeveeveeveeveeve03')";
+    let insert = "INSERT INTO users_main (Username, PassHash, Enabled, torrent_pass) VALUES \
+                  ('eve', '', '1', 'eveeveeveeveeveeveeveeveeveeve03')";
     site.database.query(insert).expect("it is the site's");
     php.ask(&"x".repeat(32), "/update?action=add_user");
     let check = json(php, "check");

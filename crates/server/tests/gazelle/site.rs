@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use peerage_testkit::{MariaDb, Server, SqlMode, Wait, wait_for};
+use peerage_testkit::{GazelleTables, MariaDb, Server, SqlMode, Wait, wait_for};
 
 use crate::php::{Generation, Php, REPORT_PASSWORD, SITE_PASSWORD, rawurlencode};
 
@@ -13,61 +13,61 @@ use crate::php::{Generation, Php, REPORT_PASSWORD, SITE_PASSWORD, rawurlencode};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running site.
-pub struct Site {
+pub(crate) struct Site {
     /// Dropped first: it writes to the database.
-    pub tracker: Server,
-    pub database: MariaDb,
-    pub generation: Generation,
+    pub(crate) tracker: Server,
+    pub(crate) database: MariaDb,
+    pub(crate) generation: Generation,
 }
 
 /// A member's client.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
-    pub passkey: &'a str,
-    pub peer_id: &'a [u8; 20],
-    pub port: u16,
-    pub user_agent: &'a str,
+pub(crate) struct Client<'a> {
+    pub(crate) passkey: &'a str,
+    pub(crate) peer_id: &'a [u8; 20],
+    pub(crate) port: u16,
+    pub(crate) user_agent: &'a str,
 }
 
 /// What a client announces.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Announce<'a> {
-    pub event: &'a str,
-    pub uploaded: u64,
-    pub downloaded: u64,
-    pub left: u64,
-    pub corrupt: u64,
+pub(crate) struct Announce<'a> {
+    pub(crate) event: &'a str,
+    pub(crate) uploaded: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) left: u64,
+    pub(crate) corrupt: u64,
 }
 
-pub const HASH: [u8; 20] = *b"\0\x01\x7f\x80\xff&= +%abcdefghij";
-pub const OTHER_HASH: [u8; 20] = *b"bbbbbbbbbbbbbbbbbbbb";
-pub const ANN: &str = "annannannannannannannannannann01";
-pub const BOB: &str = "bobbobbobbobbobbobbobbobbobbob02";
-pub const AGENT: &str = "qBittorrent/4.3.2";
+pub(crate) const HASH: [u8; 20] = *b"\0\x01\x7f\x80\xff&= +%abcdefghij";
+pub(crate) const OTHER_HASH: [u8; 20] = *b"bbbbbbbbbbbbbbbbbbbb";
+pub(crate) const ANN: &str = "annannannannannannannannannann01";
+pub(crate) const BOB: &str = "bobbobbobbobbobbobbobbobbobbob02";
+pub(crate) const AGENT: &str = "qBittorrent/4.3.2";
 
 /// An info_hash in a URL.
-pub fn escaped(hash: [u8; 20]) -> String {
+pub(crate) fn escaped(hash: [u8; 20]) -> String {
     rawurlencode(&hash)
 }
 
-pub const fn client<'a>(passkey: &'a str, peer_id: &'a [u8; 20], port: u16) -> Client<'a> {
+pub(crate) const fn client<'a>(passkey: &'a str, peer_id: &'a [u8; 20], port: u16) -> Client<'a> {
     Client { passkey, peer_id, port, user_agent: AGENT }
 }
 
 /// A database with the tables of `generation` and nothing in them.
-pub fn database(generation: Generation, mode: SqlMode) -> MariaDb {
+pub(crate) fn database(generation: Generation, mode: SqlMode) -> MariaDb {
     let database = MariaDb::start(mode).expect("MariaDB starts");
-    let tables = match generation {
-        Generation::WhatCd => "whatcd.sql",
-        Generation::Ops => "ops.sql",
-    };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gazelle");
-    database.run_file(&folder.join(tables)).expect("the tables are made");
+    database
+        .make_gazelle(match generation {
+            Generation::WhatCd => GazelleTables::WhatCd,
+            Generation::Ops => GazelleTables::Ops,
+        })
+        .expect("the tables are made");
     database
 }
 
 /// A tracker on `database`.
-pub fn tracker(database: &MariaDb, flags: &[&str], settings: &[(&str, &str)]) -> Server {
+pub(crate) fn tracker(database: &MariaDb, flags: &[&str], settings: &[(&str, &str)]) -> Server {
     let url = database.url();
     let all: Vec<(&str, &str)> = [
         ("PEERAGE__DATABASE__URL", url.as_str()),
@@ -75,6 +75,8 @@ pub fn tracker(database: &MariaDb, flags: &[&str], settings: &[(&str, &str)]) ->
         ("PEERAGE__GAZELLE__SITE_PASSWORD", SITE_PASSWORD),
         ("PEERAGE__GAZELLE__REPORT_PASSWORD", REPORT_PASSWORD),
         ("PEERAGE__ANNOUNCE__CLIENT_MIN_INTERVAL", "0"),
+        ("PEERAGE__PRIVATE__EARLY", "0"),
+        ("PEERAGE__HTTP__EXTERNAL_IP", "false"),
     ]
     .into_iter()
     .chain(settings.iter().copied())
@@ -85,12 +87,12 @@ pub fn tracker(database: &MariaDb, flags: &[&str], settings: &[(&str, &str)]) ->
 
 impl Site {
     /// A site with empty tables, as strict as its generation runs.
-    pub fn new(generation: Generation) -> Self {
+    pub(crate) fn new(generation: Generation) -> Self {
         Self::with(generation, "", &[])
     }
 
     /// A site with rows, and settings of the tracker.
-    pub fn with(generation: Generation, rows: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(generation: Generation, rows: &str, settings: &[(&str, &str)]) -> Self {
         let mode = match generation {
             Generation::WhatCd => SqlMode::Loose,
             Generation::Ops => SqlMode::Strict,
@@ -104,16 +106,21 @@ impl Site {
     }
 
     /// A site of members Ann (1) and Bob (2) and the torrents 1 (`HASH`) and 2 (`OTHER_HASH`).
-    pub fn with_members(generation: Generation) -> Self {
+    pub(crate) fn with_members(generation: Generation) -> Self {
         Self::with(generation, &members(generation), &[])
     }
 
-    pub fn php(&self) -> Php {
+    pub(crate) fn php(&self) -> Php {
         Php { generation: self.generation, tracker: self.tracker.address(Ipv4Addr::LOCALHOST) }
     }
 
     /// Announces: the body of the reply.
-    pub fn announce(&self, client: Client<'_>, hash: [u8; 20], announce: Announce<'_>) -> String {
+    pub(crate) fn announce(
+        &self,
+        client: Client<'_>,
+        hash: [u8; 20],
+        announce: Announce<'_>,
+    ) -> String {
         let Client { passkey, peer_id, port, user_agent } = client;
         let Announce { event, uploaded, downloaded, left, corrupt } = announce;
         let (hash, peer_id) = (escaped(hash), rawurlencode(peer_id));
@@ -127,7 +134,7 @@ impl Site {
     }
 
     /// The body at `target`, asked with a User-Agent.
-    pub fn get(&self, target: &str, user_agent: &str) -> String {
+    pub(crate) fn get(&self, target: &str, user_agent: &str) -> String {
         let mut connection = self.tracker.connect().expect("it listens");
         let headers = [("User-Agent", user_agent)];
         let reply = connection.request("GET", target, &headers, b"").expect("it answers");
@@ -137,14 +144,14 @@ impl Site {
 
     /// Waits until `query` gives `rows`, columns separated by blanks.
     #[track_caller]
-    pub fn wait_for_rows(&self, query: &str, rows: &[&str]) {
+    pub(crate) fn wait_for_rows(&self, query: &str, rows: &[&str]) {
         wait_for_rows(&self.database, query, rows);
     }
 }
 
 /// Waits until `query` gives `rows`, columns separated by blanks.
 #[track_caller]
-pub fn wait_for_rows(database: &MariaDb, query: &str, rows: &[&str]) {
+pub(crate) fn wait_for_rows(database: &MariaDb, query: &str, rows: &[&str]) {
     let waited = wait_for(&format!("{rows:?} of {query}"), LIMIT, || {
         let found: Vec<String> =
             database.query(query)?.iter().map(|columns| columns.join(" ")).collect();
@@ -156,14 +163,18 @@ pub fn wait_for_rows(database: &MariaDb, query: &str, rows: &[&str]) {
 }
 
 /// Rows of Ann and Bob and of two torrents.
-pub fn members(generation: Generation) -> String {
+pub(crate) fn members(generation: Generation) -> String {
     let hex = |hash: [u8; 20]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (hash, other) = (hex(HASH), hex(OTHER_HASH));
+    let (more, text) = match generation {
+        Generation::WhatCd => (", FileList", ", ''"),
+        Generation::Ops => ("", ""),
+    };
     let mut rows = format!(
-        "INSERT INTO users_main (ID, Username, IP, Enabled, torrent_pass) VALUES \
-         (1, 'ann', '192.0.2.1', '1', '{ANN}'), (2, 'bob', '192.0.2.2', '1', '{BOB}');\
-         INSERT INTO torrents (ID, GroupID, info_hash) VALUES \
-         (1, 1, x'{hash}'), (2, 1, x'{other}');"
+        "INSERT INTO users_main (ID, Username, PassHash, IP, Enabled, torrent_pass) VALUES \
+         (1, 'ann', '', '192.0.2.1', '1', '{ANN}'), (2, 'bob', '', '192.0.2.2', '1', '{BOB}');\
+         INSERT INTO torrents (ID, GroupID, info_hash{more}) VALUES \
+         (1, 1, x'{hash}'{text}), (2, 1, x'{other}'{text});"
     );
     if generation == Generation::Ops {
         rows += "INSERT INTO users_leech_stats (UserID) VALUES (1), (2);\
@@ -173,6 +184,6 @@ pub fn members(generation: Generation) -> String {
 }
 
 /// What a client that is refused is told.
-pub fn failure(text: &str) -> String {
+pub(crate) fn failure(text: &str) -> String {
     format!("14:failure reason{}:{text}", text.len())
 }

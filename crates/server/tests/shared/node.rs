@@ -140,7 +140,7 @@ impl Node {
             let counts = self.counts(swarm)?;
             Ok(match counts == wanted {
                 true => Wait::Done(()),
-                false => Wait::NotYet(counts.to_string()),
+                false => Wait::NotYet(format!("{counts}; {}", self.0.stats()?["shared"])),
             })
         })
     }

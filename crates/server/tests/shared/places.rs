@@ -1,1 +1,101 @@
-//! Places.
+//! Where Redis is more than one process: Sentinels with a master that dies, a Cluster that loses
+//! one.
+
+use peerage_testkit::redis::{Cluster, Watched};
+use peerage_testkit::{Wait, wait_for};
+
+use crate::node::{Node, RECOVERED, SOON, Says, Way};
+use std::time::Duration;
+
+/// How long Redis itself may take to agree on another master.
+const ELECTED: Duration = Duration::from_secs(60);
+
+#[test]
+fn nodes_follow_the_sentinels_to_another_master() -> Result<(), String> {
+    let mut redis = Watched::start()?;
+    let nodes = [Node::start(&redis.url())?, Node::start(&redis.url())?];
+    nodes.iter().try_for_each(Node::await_connected)?;
+    nodes[0].announce(Way::UdpV4, 1, 1000, Says::Seeding)?;
+    nodes[1].announce(Way::UdpV4, 1, 1001, Says::Leeching)?;
+    nodes.iter().try_for_each(|node| node.await_counts(1, (1, 1, 0), SOON))?;
+    redis.master.kill()?;
+    // Nobody has to wait for it.
+    nodes[0].announce(Way::HttpV4, 1, 1002, Says::Leeching)?;
+    nodes[1].announce(Way::UdpV6, 2, 1003, Says::Seeding)?;
+    wait_for("another master", ELECTED, || {
+        let role = redis.replica.ask(&["ROLE"])?;
+        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
+    })?;
+    nodes.iter().try_for_each(|node| node.await_counts(1, (1, 2, 0), RECOVERED))?;
+    nodes[0].announce(Way::HttpV4, 2, 1004, Says::Leeching)?;
+    nodes.iter().try_for_each(|node| node.await_counts(2, (1, 1, 0), SOON))
+}
+
+/// Swarms in every part of a Cluster.
+const SWARMS: u8 = 40;
+
+#[test]
+fn swarms_are_spread_over_a_cluster_and_outlive_one_of_its_masters() -> Result<(), String> {
+    let mut cluster = Cluster::start()?;
+    let nodes = [Node::start(&cluster.url())?, Node::start(&cluster.url())?];
+    nodes.iter().try_for_each(Node::await_connected)?;
+    for swarm in 1..=SWARMS {
+        nodes[0].announce(Way::UdpV4, swarm, 1000, Says::Seeding)?;
+        nodes[1].announce(Way::UdpV4, swarm, 1001, Says::Leeching)?;
+    }
+    for swarm in 1..=SWARMS {
+        nodes.iter().try_for_each(|node| node.await_counts(swarm, (1, 1, 0), SOON))?;
+    }
+    let mut masters_with_keys = 0;
+    for node in &cluster.nodes {
+        let is_master = node.ask(&["ROLE"])?.starts_with("master");
+        masters_with_keys += u32::from(is_master && node.ask(&["DBSIZE"])? != "0");
+    }
+    assert_eq!(masters_with_keys, 3, "all masters have a part of the swarms");
+    let lost = "01".repeat(20);
+    let killed = cluster.master_of(&lost)?;
+    let port = killed.port();
+    killed.kill()?;
+    for swarm in 1..=SWARMS {
+        nodes[0].announce(Way::HttpV4, swarm, 1002, Says::Leeching)?;
+    }
+    wait_for("another master", ELECTED, || {
+        Ok(match cluster.master_of(&lost) {
+            Ok(master) if master.port() != port => Wait::Done(()),
+            Ok(_) => Wait::NotYet("the one that was killed".into()),
+            Err(error) => Wait::NotYet(error),
+        })
+    })?;
+    cluster.await_agreement(2)?;
+    for swarm in 1..=SWARMS {
+        nodes.iter().try_for_each(|node| node.await_counts(swarm, (1, 2, 0), RECOVERED))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn slots_that_move_are_followed() -> Result<(), String> {
+    let mut cluster = Cluster::start()?;
+    let nodes = [Node::start(&cluster.url())?, Node::start(&cluster.url())?];
+    nodes.iter().try_for_each(Node::await_connected)?;
+    // The slots of one master are handed to its replica, who becomes the master.
+    let hash = "03".repeat(20);
+    nodes[0].announce(Way::UdpV4, 3, 1000, Says::Seeding)?;
+    nodes[1].announce(Way::UdpV4, 3, 1001, Says::Leeching)?;
+    nodes.iter().try_for_each(|node| node.await_counts(3, (1, 1, 0), SOON))?;
+    let old = cluster.master_of(&hash)?.port();
+    let mut replicas = Vec::new();
+    for node in &cluster.nodes {
+        if node.ask(&["ROLE"])?.contains(&format!("\n{old}\n")) {
+            replicas.push(node);
+        }
+    }
+    let replica = *replicas.first().ok_or("the master has no replica")?;
+    replica.ask(&["CLUSTER", "FAILOVER"])?;
+    wait_for("another master", ELECTED, || {
+        let role = replica.ask(&["ROLE"])?;
+        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
+    })?;
+    nodes[0].announce(Way::HttpV4, 3, 1002, Says::Leeching)?;
+    nodes.iter().try_for_each(|node| node.await_counts(3, (1, 2, 0), RECOVERED))
+}

@@ -37,6 +37,7 @@ impl Endpoint {
             Some(claimed) if self.trusts(address) => claimed,
             _ => address,
         };
+        self.worker.sample(Protocol::Http, address, &query.peer_id);
         let announce = private::Announce {
             announce: Announce {
                 info_hash: query.info_hash,

@@ -7,7 +7,7 @@
 //! | the first of its peer | nothing | as announced |
 //! | `started`, of whatever peer | nothing | as announced; announces and times begin anew |
 //! | `uploaded` or `downloaded` below the baseline | nothing of either | as announced |
-//! | more than [`bytes_per_sec_max`](super::Terms::bytes_per_sec_max) allows | nothing; counted | as announced |
+//! | more than `Terms::bytes_per_sec_max` allows | nothing; counted | as announced |
 //! | any other, `stopped` and `completed` included | the difference | as announced |
 //!
 //! `corrupt` moves by itself: a smaller number, or none (UDP), is no difference.

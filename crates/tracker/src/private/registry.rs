@@ -290,7 +290,8 @@ impl Private {
             let Some(MemberState { member, seeding, leeching, .. }) = removed else { continue };
             let hash = self.secret.hash(&member.passkey);
             self.passkeys.of(hash).remove(Fingerprint::of(hash), id.0);
-            if seeding + leeching != 0 {
+            // Either may be below 0 for a moment.
+            if (seeding, leeching) != (0, 0) {
                 with_peers.push(id);
             }
         }

@@ -354,7 +354,9 @@ mod tests {
                 }
                 None => {}
             }
-            check(&swarm, &model);
+            if step % 16 == 0 {
+                check(&swarm, &model);
+            }
             let own = |kind: u32| {
                 let of_member = model.iter().filter(|((owner, _), _)| *owner == member);
                 of_member.filter(|(_, has)| **has & 4 == kind).count() as i32

@@ -21,6 +21,8 @@ pub(crate) struct Told {
     pub(crate) peer: SocketAddr,
     pub(crate) role: Role,
     pub(crate) before: Option<Role>,
+    /// Whether another node may have the peer among its own.
+    pub(crate) elsewhere: bool,
     pub(crate) seen: Now,
     pub(crate) kind: Kind,
     /// Whether the swarm was finished by it.

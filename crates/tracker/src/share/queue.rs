@@ -51,7 +51,7 @@ impl Queue {
 
     /// Adds a worker's change. Says how many were dropped for it.
     pub(super) fn tell(&mut self, told: &Told) -> u64 {
-        let &Told { info_hash, peer, role, before, seen, kind, finished, first } = told;
+        let &Told { info_hash, peer, role, before, elsewhere, seen, kind, finished, first } = told;
         let full = CHANGES_MAX <= self.changes;
         if full && !self.swarms.contains_key(&info_hash) {
             return 1;
@@ -62,9 +62,10 @@ impl Queue {
         if first && self.urgent.len() < COLD_MAX {
             self.urgent.push(info_hash);
         }
-        let mut change = Change { peer, role, seen, kind, before };
+        let mut change = Change { peer, role, seen, kind, before, elsewhere };
         if let Some(older) = pending.peers.get(&peer) {
             change.before = older.before;
+            change.elsewhere |= older.elsewhere;
         } else if full {
             return 1;
         } else {
@@ -85,7 +86,7 @@ impl Queue {
             let (before, role, seen) = (Some(peer.role), peer.role, peer.seen);
             let change = pending.peers.entry(peer.peer).or_insert_with(|| {
                 self.changes += 1;
-                Change { peer: peer.peer, role, seen, kind, before }
+                Change { peer: peer.peer, role, seen, kind, before, elsewhere: false }
             });
             if everything && change.kind == Kind::Seen {
                 change.kind = Kind::News;
@@ -165,6 +166,7 @@ impl Queue {
                     .entry(change.peer)
                     .and_modify(|newer| {
                         newer.before = change.before;
+                        newer.elsewhere |= change.elsewhere;
                         // Whether the older change arrived is not known: this one has to be sure.
                         if newer.kind == Kind::Seen && change.kind != Kind::Seen {
                             newer.kind = Kind::News;
@@ -179,10 +181,11 @@ impl Queue {
         dropped
     }
 
-    /// A peer has left elsewhere at `left`: what waits to be told of it from before is not true.
-    pub(super) fn forget(&mut self, info_hash: &InfoHash, peer: SocketAddr, left: Now) {
+    /// Another node has news of a peer, from `said`: what waits to be told of it from before is not
+    /// true any more.
+    pub(super) fn forget(&mut self, info_hash: &InfoHash, peer: SocketAddr, said: Now) {
         let Some(pending) = self.swarms.get_mut(info_hash) else { return };
-        if pending.peers.get(&peer).is_some_and(|change| change.seen < left) {
+        if pending.peers.get(&peer).is_some_and(|change| change.seen < said) {
             pending.peers.remove(&peer);
             self.changes -= 1;
         }

@@ -1,0 +1,216 @@
+//! Private mode in the program: the database opened and read, what is owed to it written, reloads,
+//! and a stop that leaves nothing behind.
+//!
+//! The rules are in `tracker`, the tables in `sql`. One thread of its own does all that waits for
+//! SQL; no announce ever does.
+//!
+//! - `settings`: what the configuration means.
+//! - `ledger`: the thread: flushes, reloads, checks, the stop.
+//! - `leftovers`, `held`: files of what the database did not take.
+
+mod held;
+mod ledger;
+mod leftovers;
+mod settings;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peerage_sql::{Error, Store};
+use peerage_tracker::private::Loaded;
+use peerage_tracker::{Now, Tracker};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+pub(crate) use ledger::Check;
+pub(crate) use settings::Settings;
+
+use crate::clock::Clock;
+use crate::gazelle::answers::Answers;
+use crate::gazelle::calls::Calls;
+use crate::gazelle::site::{Counts, HANDOVERS_MAX, Site};
+use crate::gazelle::updates::Updates;
+use crate::http::Handover;
+use crate::stats::Source;
+use crate::threads::Threads;
+use ledger::{Around, Ledger};
+use leftovers::Leftovers;
+
+/// How long it is waited between two tries to reach the database at the start: twice as long after
+/// each, up to the latter.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Requests to the thread that wait. More reloads at once are one.
+const JOBS_MAX: usize = 8;
+
+/// What the thread is asked for.
+pub(crate) enum Job {
+    /// Read the tables again.
+    Reload,
+    /// Compare the tables with what is in memory.
+    Check(oneshot::Sender<Result<Check, String>>),
+    /// Write all that is left, and end.
+    Stop,
+}
+
+/// How the thread is asked. Its copies are one.
+#[derive(Clone)]
+pub(crate) struct Jobs(mpsc::Sender<Job>);
+
+impl Jobs {
+    /// Reads the tables again, soon.
+    pub(crate) fn reload(&self) {
+        if self.0.try_send(Job::Reload).is_err() {
+            warn!("members and torrents are being read already");
+        }
+    }
+
+    /// Compares the tables with what is in memory. Errors: one line for the operator.
+    pub(crate) async fn check(&self) -> Result<Check, String> {
+        let busy = || "the tracker is busy with its tables: ask again".to_owned();
+        let (sender, receiver) = oneshot::channel();
+        self.0.try_send(Job::Check(sender)).map_err(|_| busy())?;
+        receiver.await.unwrap_or_else(|_| Err(busy()))
+    }
+
+    /// Has all that is left written. Waits for room, not for the writing.
+    pub(crate) fn stop(&self) {
+        // The receiver is gone only where the thread has ended, which is told elsewhere.
+        let _ = self.0.blocking_send(Job::Stop);
+    }
+}
+
+/// Private mode while it runs.
+pub(crate) struct Beside {
+    /// How its thread is asked.
+    pub(crate) jobs: Jobs,
+    /// Takes the site's requests, where there is a site.
+    pub(crate) site: Option<mpsc::Sender<Handover>>,
+    /// How long the thread may take to end once it was asked to stop.
+    pub(crate) stop_time_max: Duration,
+}
+
+/// Opens the database, waits for it where it is out of reach, fills the tracker from it, and starts
+/// the threads beside the announces. What an earlier process left unwritten is written first.
+///
+/// Errors: one line for the operator.
+pub(crate) fn start(
+    settings: &Settings,
+    data_dir: Option<&Path>,
+    source: &Arc<Source>,
+    clock: Clock,
+    threads: &mut Threads,
+) -> Result<Beside, String> {
+    let tracker = &source.tracker;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let leftovers = Leftovers::new(data_dir);
+    let calls = calls(settings, data_dir)?;
+    let store = runtime.block_on(async {
+        let store = reach(settings, data_dir).await?;
+        fill(settings, &store, tracker, clock.now(), &leftovers).await?;
+        Ok::<_, String>(store)
+    })?;
+    let (sender, receiver) = mpsc::channel(JOBS_MAX);
+    let jobs = Jobs(sender);
+    let updates = settings
+        .gazelle
+        .as_ref()
+        .map(|gazelle| Arc::new(Updates::new(Arc::clone(tracker), clock, gazelle.absent)));
+    let around = Around { calls: calls.clone(), updates: updates.clone(), leftovers, clock };
+    let ledger = Ledger::new(settings, Arc::new(store), Arc::clone(tracker), around);
+    let failed = |error: io::Error| format!("cannot start a thread: {error}");
+    let run = move || runtime.block_on(ledger.run(receiver));
+    threads.spawn_io("ledger".into(), run).map_err(failed)?;
+    let site = match settings.gazelle.as_ref().zip(updates) {
+        Some((gazelle, updates)) => {
+            let (source, counts) = (Arc::clone(source), Arc::new(Counts::default()));
+            let (style, jobs) = (gazelle.style, jobs.clone());
+            let answers = Answers::new(source, updates, style, Arc::clone(&counts), jobs, calls);
+            let site = Site::new(gazelle.passwords, answers, counts);
+            let (sender, receiver) = mpsc::channel(HANDOVERS_MAX);
+            threads.spawn_io("site".into(), move || site.run(receiver)).map_err(failed)?;
+            Some(sender)
+        }
+        None => None,
+    };
+    Ok(Beside { jobs, site, stop_time_max: settings.stop_timeout + ledger::FINISH_TIME_MAX })
+}
+
+fn calls(settings: &Settings, data_dir: Option<&Path>) -> Result<Option<Arc<Calls>>, String> {
+    let Some(gazelle) = settings.gazelle.as_ref().filter(|_| !settings.store.readonly) else {
+        return Ok(None);
+    };
+    let (Some(url), Some(password)) = (gazelle.site_url.clone(), gazelle.passwords.site) else {
+        return Ok(None);
+    };
+    let calls = Calls::new(url, password, data_dir);
+    let calls = calls.map_err(|error| format!("cannot read the tokens that wait: {error}"))?;
+    Ok(Some(Arc::new(calls)))
+}
+
+/// Opens the database; one that is out of reach is tried again for a bounded time.
+async fn reach(settings: &Settings, data_dir: Option<&Path>) -> Result<Store, String> {
+    let options = settings.options(data_dir);
+    let deadline = Instant::now() + settings.start_timeout;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let error = match Store::open(&options).await {
+            Ok(store) => return Ok(store),
+            Err(error @ Error::Setup(_)) => return Err(error.to_string()),
+            Err(error) => error,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(format!(
+                "{error}; given up after {}s (database.start_timeout)",
+                settings.start_timeout.as_secs()
+            ));
+        }
+        if pause == PAUSE_MIN {
+            warn!("{error}; trying again for {}s", left.as_secs());
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn fill(
+    settings: &Settings,
+    store: &Store,
+    tracker: &Tracker,
+    now: Now,
+    leftovers: &Leftovers,
+) -> Result<(), String> {
+    let private = tracker.private().expect("it is made with members where there are settings");
+    let fails = |error: Error| error.to_string();
+    leftovers.write(store, private).await;
+    let loaded = load(store).await.map_err(fails)?;
+    private.begin_reload();
+    private.replace(loaded).map_err(|error| error.to_string())?;
+    let peer_timeout_secs = private.terms().peer_timeout.as_secs();
+    let since_secs = now.as_secs().saturating_sub(peer_timeout_secs);
+    let peers = store.peers(since_secs).await.map_err(fails)?;
+    let restored = private.restore_peers(now, peers);
+    if restored > 0 {
+        info!("{restored} peers are back; what they have moved meanwhile counts");
+    }
+    if settings.store.readonly {
+        warn!("database.readonly: nothing is written");
+    }
+    store.clear().await.map_err(fails)
+}
+
+/// What the tracker is made of, from the tables.
+async fn load(store: &Store) -> Result<Loaded, Error> {
+    let peerage_sql::Loaded { members, torrents, tokens, clients, denied_clients } =
+        store.load().await?;
+    // No list lets everybody in.
+    let allowed_clients = (!clients.is_empty()).then_some(clients);
+    Ok(Loaded { members, torrents, tokens, allowed_clients, denied_clients })
+}

@@ -1,0 +1,316 @@
+//! The thread that waits for SQL, so that nobody else has to.
+//!
+//! What is owed is written every few seconds. A batch that fails goes back and is tried again with
+//! growing waits; a row that the database refuses goes to a file. Reloads and checks run beside.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerage_sql::{Schema, Store};
+use peerage_tracker::private::{Batch, Member, Private, Torrent};
+use peerage_tracker::{Now, Tracker};
+use serde::Serialize;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{error, info, warn};
+
+use super::leftovers::Leftovers;
+use super::{Job, Settings, load};
+use crate::clock::Clock;
+use crate::gazelle::calls::Calls;
+use crate::gazelle::updates::Updates;
+
+/// Rows taken at once: some hundred milliseconds of writing.
+const BATCH_ROWS_MAX: usize = 10_000;
+
+/// The longest wait between two tries to write.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is logged that nothing can be written.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// How often expired peers are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// Torrents and peers looked at each time at least.
+const EXPIRE_LOOKS_MIN: u32 = 20_000;
+
+/// How long the site may be told of used tokens at a stop, and the database take to let us go.
+const CALLS_TIME_MAX: Duration = Duration::from_secs(5);
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// How long the thread may take to end after the last write.
+pub(super) const FINISH_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What the thread has.
+pub(super) struct Ledger {
+    store: Arc<Store>,
+    tracker: Arc<Tracker>,
+    around: Around,
+    flush_interval: Duration,
+    stop_timeout: Duration,
+    /// Whether used tokens are the site's to end, over HTTP, and not ours in its tables.
+    is_gazelle: bool,
+    /// Flushes that failed in a row.
+    failures: u32,
+    complained: Option<Instant>,
+    /// Held by a reload or a check: one at a time.
+    reading: Arc<Mutex<()>>,
+}
+
+/// What else the thread needs.
+pub(super) struct Around {
+    /// Where used tokens are told, if anywhere.
+    pub(super) calls: Option<Arc<Calls>>,
+    /// What the site has told, which a reload must not undo.
+    pub(super) updates: Option<Arc<Updates>>,
+    /// What the database does not take.
+    pub(super) leftovers: Leftovers,
+    /// The time.
+    pub(super) clock: Clock,
+}
+
+/// How the tables and the memory compare.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Check {
+    /// Members.
+    pub(crate) members: Compared,
+    /// Torrents.
+    pub(crate) torrents: Compared,
+    /// Rows that wait to be written.
+    pub(crate) rows_waiting: usize,
+    /// How long the oldest waits, in seconds; null where none does.
+    pub(crate) oldest_secs: Option<u64>,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Compared {
+    /// In memory.
+    pub(crate) tracker: u64,
+    /// In the tables.
+    pub(crate) tables: usize,
+    /// In the tables, and not the same in memory.
+    pub(crate) differ: usize,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        settings: &Settings,
+        store: Arc<Store>,
+        tracker: Arc<Tracker>,
+        around: Around,
+    ) -> Self {
+        Self {
+            store,
+            tracker,
+            around,
+            flush_interval: settings.flush_interval,
+            stop_timeout: settings.stop_timeout,
+            is_gazelle: matches!(settings.store.schema, Schema::Gazelle(_)),
+            failures: 0,
+            complained: None,
+            reading: Arc::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> io::Result<()> {
+        let telling = self.around.calls.clone().map(|calls| {
+            tokio::spawn(async move {
+                calls.run().await;
+            })
+        });
+        let mut flush_at = Instant::now() + self.flush_interval;
+        let mut expire_at = Instant::now() + EXPIRE_EVERY;
+        loop {
+            match timeout_at(flush_at.min(expire_at), jobs.recv()).await {
+                Ok(Some(Job::Reload)) => self.start_reload(),
+                Ok(Some(Job::Check(reply))) => self.start_check(reply),
+                Ok(Some(Job::Stop) | None) => break,
+                Err(_) if Instant::now() >= flush_at => {
+                    self.flush().await;
+                    flush_at = Instant::now() + self.pause();
+                }
+                Err(_) => {
+                    self.expire();
+                    expire_at = Instant::now() + EXPIRE_EVERY;
+                }
+            }
+        }
+        if let Some(telling) = telling {
+            telling.abort();
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Goes on with dropping peers that were not heard from: all of them in a minute.
+    fn expire(&self) {
+        let private = private(&self.tracker);
+        let totals = private.totals();
+        let all = totals.torrents + totals.seeders + totals.leechers;
+        let looks = u32::try_from(all / 60).unwrap_or(u32::MAX);
+        private.expire(self.around.clock.now(), looks.max(EXPIRE_LOOKS_MIN));
+    }
+
+    /// How long to wait for the next flush.
+    fn pause(&self) -> Duration {
+        let pause = self.flush_interval * (1 << self.failures.min(8));
+        pause.min(PAUSE_MAX.max(self.flush_interval))
+    }
+
+    /// Writes all that is owed, and says whether it could be.
+    async fn flush(&mut self) -> bool {
+        loop {
+            let mut batch = private(&self.tracker).ledger().take_batch(BATCH_ROWS_MAX);
+            let is_last = batch.rows() < BATCH_ROWS_MAX;
+            self.tell_site(&mut batch);
+            let outcome = self.store.write(batch).await;
+            private(&self.tracker).ledger().put_back(outcome.left);
+            self.around.leftovers.bury(&outcome.dead);
+            if let Some(error) = outcome.error {
+                self.failures = self.failures.saturating_add(1);
+                self.complain(&error);
+                return false;
+            }
+            if is_last {
+                break;
+            }
+        }
+        if self.failures > 0 {
+            info!("what was announced is written again, after {} tries", self.failures);
+        }
+        (self.failures, self.complained) = (0, None);
+        true
+    }
+
+    /// A site's used tokens are the site's to end.
+    fn tell_site(&self, batch: &mut Batch) {
+        if !self.is_gazelle {
+            return;
+        }
+        let tokens = std::mem::take(&mut batch.expired_tokens);
+        if let Some(calls) = self.around.calls.as_ref().filter(|_| !tokens.is_empty()) {
+            calls.tell(tokens);
+            calls.keep_if_possible();
+        }
+    }
+
+    fn complain(&mut self, error: &peerage_sql::Error) {
+        if self.complained.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
+            return;
+        }
+        self.complained = Some(Instant::now());
+        let ledger = private(&self.tracker).ledger();
+        let oldest = ledger.oldest(self.around.clock.now()).unwrap_or_default();
+        error!(
+            "{error}; {} rows wait to be written, the oldest for {}s; announces are answered and \
+             counted, and writing is tried again",
+            ledger.len(),
+            oldest.as_secs()
+        );
+    }
+
+    /// Reads the tables again. Announces go on, and so do flushes.
+    fn start_reload(&self) {
+        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
+        let (reading, updates) = (Arc::clone(&self.reading), self.around.updates.clone());
+        tokio::spawn(async move {
+            let _one_at_a_time = reading.lock().await;
+            match reload(&store, &tracker, updates).await {
+                Ok(()) => info!("members, torrents, tokens and clients are as in the tables"),
+                Err(error) => error!("{error}; members and torrents stay as they were"),
+            }
+        });
+    }
+
+    fn start_check(&self, reply: oneshot::Sender<Result<Check, String>>) {
+        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
+        let (reading, now) = (Arc::clone(&self.reading), self.around.clock.now());
+        tokio::spawn(async move {
+            let _one_at_a_time = reading.lock().await;
+            // Who asked may have gone.
+            let _ = reply.send(check(&store, private(&tracker), now).await);
+        });
+    }
+
+    /// Writes what is left, for a bounded time; what is left then is kept in a file.
+    async fn finish(&mut self) {
+        let deadline = Instant::now() + self.stop_timeout;
+        while !matches!(timeout_at(deadline, self.flush()).await, Ok(true)) {
+            let pause = self.pause().min(Duration::from_secs(1));
+            if Instant::now() + pause >= deadline {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let left = private(&self.tracker).ledger().take_batch(usize::MAX);
+        let held = self.store.hold(left).await;
+        let rows: usize = held.iter().map(|held| held.rows.rows()).sum();
+        if rows > 0 {
+            self.around.leftovers.keep(&held);
+        }
+        if let Some(calls) = &self.around.calls {
+            calls.finish(CALLS_TIME_MAX).await;
+        }
+        if timeout(CLOSE_TIME_MAX, self.store.close()).await.is_err() {
+            warn!("the database did not let us go in time");
+        }
+    }
+}
+
+fn private(tracker: &Tracker) -> &Private {
+    tracker.private().expect("there is no ledger without members")
+}
+
+async fn reload(
+    store: &Store,
+    tracker: &Arc<Tracker>,
+    updates: Option<Arc<Updates>>,
+) -> Result<(), String> {
+    private(tracker).begin_reload();
+    let loaded = load(store).await.map_err(|error| error.to_string())?;
+    let tracker = Arc::clone(tracker);
+    // A second for each million: not on the thread that flushes.
+    let replaced = tokio::task::spawn_blocking(move || {
+        let replaced = private(&tracker).replace(loaded);
+        if let Some(updates) = updates {
+            updates.follow_again();
+        }
+        replaced
+    });
+    match replaced.await {
+        Ok(replaced) => replaced.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn check(store: &Store, private: &Private, now: Now) -> Result<Check, String> {
+    let loaded = load(store).await.map_err(|error| error.to_string())?;
+    let totals = private.totals();
+    let member_differs = |member: &&Member| {
+        private.member(&member.passkey).is_none_or(|state| state.member != **member)
+    };
+    let torrent_differs = |torrent: &&Torrent| {
+        private.torrent(&torrent.info_hash).is_none_or(|state| {
+            let known = state.torrent;
+            (known.id, known.pricing) != (torrent.id, torrent.pricing)
+        })
+    };
+    let ledger = private.ledger();
+    Ok(Check {
+        members: Compared {
+            tracker: totals.members,
+            tables: loaded.members.len(),
+            differ: loaded.members.iter().filter(member_differs).count(),
+        },
+        torrents: Compared {
+            tracker: totals.torrents,
+            tables: loaded.torrents.len(),
+            differ: loaded.torrents.iter().filter(torrent_differs).count(),
+        },
+        rows_waiting: ledger.len(),
+        oldest_secs: ledger.oldest(now).map(|age| age.as_secs()),
+    })
+}

@@ -1,0 +1,155 @@
+//! The pages in a real browser: Debian's Chromium, driven by Playwright, against a tracker under
+//! load. What it does there is in `drive.mjs`, what it has seen in `target/browser` as pictures.
+//!
+//! The driver asks for what only this side can do, by a line: that the tracker be stopped or
+//! started. It ends with 0 if all was as it should be. Needs what `cargo xtask setup` installs.
+
+mod load;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use load::Load;
+use peerage_testkit::{Folder, Process, Server, Wait, wait_for};
+
+/// How long a driver may take for all it does. Each of its own waits has a limit of its own.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Where the addresses of the load are, in the form of IP2Location's files.
+const IPV4: &str =
+    "\"2130706432\",\"2147483647\",\"DE\",\"Germany\",\"Berlin\",\"Berlin\",\"52.5\",\"13.4\"\n";
+/// What is before the mapped addresses: `::1`, too.
+const IPV6: &str =
+    "\"0\",\"281470681743359\",\"JP\",\"Japan\",\"Tokyo\",\"Tokyo\",\"35.7\",\"139.7\"\n";
+
+/// A tracker that keeps what it is told, and its token.
+struct Tracker {
+    folder: Folder,
+    /// `None` while it is stopped.
+    server: Option<Server>,
+    port: u16,
+    token: String,
+}
+
+impl Tracker {
+    fn start() -> Result<Self, String> {
+        let folder = Folder::new("browser")?;
+        folder.write("IP2LOCATION-LITE-DB5.CSV", IPV4)?;
+        folder.write("IP2LOCATION-LITE-DB5.IPV6.CSV", IPV6)?;
+        let mut tracker = Self { folder, server: None, port: 0, token: String::new() };
+        tracker.again()?;
+        let server = tracker.server.as_mut().expect("it was just started");
+        // It is shown where whoever starts it looks, and not in the log.
+        tracker.token = wait_for("token", LIMIT, || {
+            let output = server.process().output();
+            let mut words = output.split_whitespace();
+            let token = words.find(|word| word.starts_with("peerage_admin_"));
+            Ok(token.map_or(Wait::NotYet(output.clone()), |token| Wait::Done(token.to_owned())))
+        })?;
+        Ok(tracker)
+    }
+
+    /// Starts it, on the port it had.
+    fn again(&mut self) -> Result<(), String> {
+        let (port, data) = (self.port.to_string(), self.folder.path().to_string_lossy());
+        let arguments = ["-p", &port, "--bind", "127.0.0.1", "--bind", "::1", "--data-dir", &data];
+        let settings = [("PEERAGE__PAGES__LARGEST_SWARMS", "true")];
+        let program = Path::new(env!("CARGO_BIN_EXE_peerage"));
+        let server = Server::start_as(program, &arguments, &settings)?;
+        self.port = server.port();
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        self.server.take().map_or(Ok(()), Server::stop)
+    }
+}
+
+/// Where the pictures go.
+fn pictures() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in a folder");
+    target.join("browser")
+}
+
+/// Runs a scene of the driver, and does what it asks for.
+fn play(scene: &str) -> Result<(), String> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ui = package.join("../../ui");
+    if !ui.join("node_modules/playwright-core").exists() {
+        return Err("Playwright is missing: `cargo xtask setup` installs it".into());
+    }
+    let pictures = pictures();
+    std::fs::create_dir_all(&pictures).map_err(|error| error.to_string())?;
+    let mut tracker = Tracker::start()?;
+    let mut load = Some(Load::start(tracker.port));
+    let folder = Folder::new("chromium")?;
+    let mut command = Command::new("node");
+    command
+        .arg(package.join("tests/browser/drive.mjs"))
+        .arg(scene)
+        .env("PEERAGE_URL", format!("http://127.0.0.1:{}", tracker.port))
+        .env("PEERAGE_TOKEN", &tracker.token)
+        .env("PEERAGE_UI", &ui)
+        .env("PEERAGE_PICTURES", &pictures)
+        // The browser's own folder is made in it, and gone with it.
+        .env("TMPDIR", folder.path());
+    let log = folder.path().join("driver.log");
+    let mut driver = Process::start("driver", &mut command, &log)?;
+    loop {
+        let wish = driver.next_line("wish of the driver", LIMIT, |line| {
+            line.strip_prefix("wish: ").map(str::to_owned)
+        })?;
+        match wish.as_str() {
+            "stop" => {
+                drop(load.take());
+                tracker.stop()?;
+            }
+            "start" => {
+                tracker.again()?;
+                load = Some(Load::start(tracker.port));
+            }
+            "end" => break,
+            other => return Err(driver.explain(&format!("it wishes for `{other}`"))),
+        }
+        driver.tell("done")?;
+    }
+    match driver.ended(LIMIT)? {
+        Some(0) => {
+            println!("{}", driver.log());
+            Ok(())
+        }
+        code => Err(driver.explain(&format!("it ended with {code:?}"))),
+    }
+}
+
+#[test]
+fn every_page_is_fit_to_be_seen_in_each_theme_language_and_size() -> Result<(), String> {
+    play("looks")
+}
+
+#[test]
+fn numbers_move_and_points_appear_under_load() -> Result<(), String> {
+    play("moves")
+}
+
+#[test]
+fn setting_that_is_changed_changes_the_next_announce() -> Result<(), String> {
+    play("changes")
+}
+
+#[test]
+fn tracker_that_goes_and_comes_is_missed_and_found_again() -> Result<(), String> {
+    play("returns")
+}
+
+#[test]
+fn pages_are_used_by_keyboard_alone() -> Result<(), String> {
+    play("keys")
+}
+
+#[test]
+fn first_page_is_small_and_says_the_essentials_without_javascript() -> Result<(), String> {
+    play("first")
+}
