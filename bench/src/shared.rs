@@ -197,8 +197,8 @@ fn nodes(options: &Options, report: &mut Report) -> Result<(), String> {
 fn redis_core(options: &Options, report: &mut Report) -> Result<(), String> {
     let peers = options.peers.unwrap_or(300_000);
     report.line(&format!(
-        "\n- Redis: {} peers announce once in {INTERVAL:?}, for three rounds, of which the last two \
-         count; of {CHURN} peers one stops in one round and comes back in the next",
+        "\n- Redis: {} peers announce once in {INTERVAL:?}, for three rounds of which the last two \
+         count; of {CHURN} peers one stops in a round and comes back in the next",
         thousands(peers.into())
     ));
     let mut table = Table::new(&[

@@ -116,10 +116,12 @@ pub(crate) fn start(
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let leftovers = Leftovers::new(data_dir);
     let calls = calls(settings, data_dir)?;
-    let store = runtime.block_on(async {
+    let (store, revision) = runtime.block_on(async {
         let store = reach(settings, data_dir).await?;
+        // Before they are read: a change meanwhile has them read again.
+        let revision = store.revision().await.map_err(|error| error.to_string())?;
         fill(settings, &store, tracker, clock.now(), &leftovers).await?;
-        Ok::<_, String>(store)
+        Ok::<_, String>((store, revision))
     })?;
     let (sender, receiver) = mpsc::channel(JOBS_MAX);
     let jobs = Jobs(sender);
@@ -127,7 +129,8 @@ pub(crate) fn start(
         .gazelle
         .as_ref()
         .map(|gazelle| Arc::new(Updates::new(Arc::clone(tracker), clock, gazelle.absent)));
-    let around = Around { calls: calls.clone(), updates: updates.clone(), leftovers, clock };
+    let (calls_too, updates_too) = (calls.clone(), updates.clone());
+    let around = Around { calls: calls_too, updates: updates_too, leftovers, clock, revision };
     let ledger = Ledger::new(settings, Arc::new(store), Arc::clone(tracker), around);
     let failed = |error: io::Error| format!("cannot start a thread: {error}");
     let run = move || runtime.block_on(ledger.run(receiver));

@@ -159,11 +159,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     ));
     source.set_lists(&access);
     let carrier = settings.shared.as_ref().map(|shared| {
-        // What the operator has set is not for others to change.
         let proposed = settings.connections.key.is_none().then_some(key);
-        let (carrier, view) = Carrier::new(shared, &tracker, &connections, proposed, clock);
-        source.shared.get_or_init(|| view);
-        carrier
+        shared.carrier(&source, &connections, proposed, clock)
     });
     let mut threads = Threads::new();
     let private = private::start(&settings, kept_in.as_deref(), &source, clock, &mut threads)

@@ -10,6 +10,9 @@ use peerage_testkit::{http, udp};
 /// Between two rounds of an announce each way.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Rounds with a connection id, which is valid for two minutes.
+const ROUNDS_MAX: u32 = 200;
+
 /// Swarms announced to.
 const SWARMS: u32 = 60;
 
@@ -48,8 +51,14 @@ impl Drop for Load {
 fn run(port: u16, stopped: &Receiver<()>) -> Result<(), String> {
     let addresses: [SocketAddr; 2] =
         [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-    let mut udp = [udp::Client::connect(addresses[0])?, udp::Client::connect(addresses[1])?];
+    let connect = || -> Result<[udp::Client; 2], String> {
+        Ok([udp::Client::connect(addresses[0])?, udp::Client::connect(addresses[1])?])
+    };
+    let mut udp = connect()?;
     for round in 0.. {
+        if round % ROUNDS_MAX == 0 {
+            udp = connect()?;
+        }
         for client in &mut udp {
             client.announce(&announce(round))?;
         }

@@ -125,8 +125,13 @@ fn play(scene: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_page_is_fit_to_be_seen_in_each_theme_language_and_size() -> Result<(), String> {
-    play("looks")
+fn every_page_is_fit_to_be_seen_on_a_desktop() -> Result<(), String> {
+    play("desktop")
+}
+
+#[test]
+fn every_page_is_fit_to_be_seen_on_a_phone() -> Result<(), String> {
+    play("phone")
 }
 
 #[test]

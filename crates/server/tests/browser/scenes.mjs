@@ -20,29 +20,30 @@ const LOCALES = { en: "Statistics", "zh-CN": "统计", ru: "Статистика
 /** Most bytes of the first page as they travel. */
 const FIRST_BYTES_MAX = 400_000;
 
-/** Every page in both themes, three languages and two sizes: a picture of each, no complaints. */
-export async function looks(browser) {
-  for (const [size, { width }] of Object.entries(SIZES)) {
-    for (const theme of ["light", "dark"]) {
-      for (const [locale, word] of Object.entries(LOCALES)) {
-        const page = await visit(browser, { theme, locale, size });
-        for (const name of Object.keys(PAGES)) {
-          const where = `${name}-${theme}-${locale}-${size}`;
-          await open(page, name);
-          if (name === "map") await points(page);
-          assert((await page.locator("nav").innerText()).includes(word), `${where}: language`);
-          assert((await page.locator("html").getAttribute("lang")) === locale, `${where}: lang`);
-          const dark = await page.evaluate(() => document.documentElement.className);
-          assert(dark.includes("dark") === (theme === "dark"), `${where}: ${dark}`);
-          await isAccessible(page, where);
-          await picture(page, where);
-          if (name === "settings") await settingsLook(page, where);
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-          assert(wide <= width, `${where} is ${wide} wide, more than ${width}`);
-        }
-        isQuiet(page, `${theme} ${locale} ${size}`);
-        await page.context().close();
+export const desktop = (browser) => looks(browser, "desktop");
+export const phone = (browser) => looks(browser, "phone");
+
+/** Every page in both themes and three languages: a picture of each, no complaints. */
+async function looks(browser, size) {
+  for (const theme of ["light", "dark"]) {
+    for (const [locale, word] of Object.entries(LOCALES)) {
+      const page = await visit(browser, { theme, locale, size });
+      for (const name of Object.keys(PAGES)) {
+        const where = `${name}-${theme}-${locale}-${size}`;
+        await open(page, name);
+        if (name === "map") await points(page);
+        assert((await page.locator("nav").innerText()).includes(word), `${where}: language`);
+        assert((await page.locator("html").getAttribute("lang")) === locale, `${where}: lang`);
+        const dark = await page.evaluate(() => document.documentElement.className);
+        assert(dark.includes("dark") === (theme === "dark"), `${where}: ${dark}`);
+        await isAccessible(page, where);
+        await picture(page, where);
+        if (name === "settings") await settingsLook(page, where);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        assert(wide <= SIZES[size].width, `${where} is ${wide} wide`);
       }
+      isQuiet(page, `${theme} ${locale} ${size}`);
+      await page.context().close();
     }
   }
 }
