@@ -56,7 +56,7 @@ fn run(port: u16, stopped: &Receiver<()>) -> Result<(), String> {
     };
     let mut udp = connect()?;
     for round in 0.. {
-        if round % ROUNDS_MAX == 0 {
+        if round.is_multiple_of(ROUNDS_MAX) {
             udp = connect()?;
         }
         for client in &mut udp {
