@@ -102,6 +102,8 @@ pub(crate) struct Pages {
     pub(crate) locale: Option<String>,
     /// Whether there is a map.
     pub(crate) map: bool,
+    /// Whether the tracker is for members alone.
+    pub(crate) private: bool,
     /// Most connections at once.
     pub(crate) connections_max: usize,
     /// How long a client may take from one request to the end of the next.
@@ -367,6 +369,7 @@ fn pages(config: &Config, waits: Arc<http::Waits>) -> Result<Pages, ConfigError>
         charset,
         locale: Some(values.pages.locale.clone()).filter(|locale| !locale.is_empty()),
         map: values.pages.locations,
+        private: values.private.enabled,
         connections_max: values.http.pages_connections_max.to(),
         waits,
         head_bytes_max: values.http.head_bytes_max.0 as usize,

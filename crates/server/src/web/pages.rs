@@ -34,6 +34,8 @@ struct Content {
     locale: Option<String>,
     shown: Shown,
     udp_port: Option<u16>,
+    /// Whether each member has a path of their own.
+    private: bool,
 }
 
 /// What the pages have to know of the tracker: the body of `/config.json`. All of it is public.
@@ -72,6 +74,7 @@ pub(super) fn router(
         "" => "text/html".into(),
         charset => format!("text/html; charset={charset}"),
     };
+    let private = settings.private;
     let (document, locale) = (Document::new(), settings.locale.clone());
     let shown = Shown { map: settings.map, settings: is_api_on, largest: source.tells_largest() };
     ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
@@ -83,7 +86,7 @@ pub(super) fn router(
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .fallback(not_found)
-        .with_state(Arc::new(Content { source, document, html, locale, shown, udp_port }))
+        .with_state(Arc::new(Content { source, document, html, locale, shown, udp_port, private }))
         .merge(assets::router())
 }
 
@@ -148,7 +151,7 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
         version: env!("CARGO_PKG_VERSION"),
         locale: content.locale.as_deref(),
         locales: LOCALES,
-        mode: "open",
+        mode: if content.private { "private" } else { "open" },
         announce_urls: content.announce_urls(&headers),
         pages: &content.shown,
         locations: content.source.locations.is_loaded(),
@@ -156,12 +159,14 @@ async fn config(State(content): State<Arc<Content>>, headers: HeaderMap) -> Resp
 }
 
 impl Content {
-    /// Where to announce to, by the host that was asked. They need no escapes in HTML.
+    /// Where to announce to, by the host that was asked; where there are members, with a word in
+    /// the place of the passkey. They need no escapes in HTML.
     fn announce_urls(&self, asked: &HeaderMap) -> Vec<String> {
         let host = asked.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.filter(|host| is_host(host)).unwrap_or("this-host");
-        let udp = self.udp_port.map(|port| format!("udp://{}:{port}/announce", without_port(host)));
-        udp.into_iter().chain([format!("http://{host}/announce")]).collect()
+        let path = if self.private { "/PASSKEY/announce" } else { "/announce" };
+        let udp = self.udp_port.map(|port| format!("udp://{}:{port}{path}", without_port(host)));
+        udp.into_iter().chain([format!("http://{host}{path}")]).collect()
     }
 }
 

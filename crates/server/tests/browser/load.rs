@@ -55,8 +55,8 @@ fn run(port: u16, stopped: &Receiver<()>) -> Result<(), String> {
         Ok([udp::Client::connect(addresses[0])?, udp::Client::connect(addresses[1])?])
     };
     let mut udp = connect()?;
-    for round in 0.. {
-        if round % ROUNDS_MAX == 0 {
+    for round in 0_u32.. {
+        if round.is_multiple_of(ROUNDS_MAX) {
             udp = connect()?;
         }
         for client in &mut udp {
@@ -85,7 +85,7 @@ fn peer_id(round: u32) -> String {
 
 fn announce(round: u32) -> udp::Announce {
     let peer_id = peer_id(round).into_bytes().try_into().expect("20 bytes");
-    let (left, event) = if round % 3 == 0 { (1, 2) } else { (0, 1) };
+    let (left, event) = if round.is_multiple_of(3) { (1, 2) } else { (0, 1) };
     let info_hash = [(round % SWARMS) as u8; 20];
     udp::Announce { info_hash, peer_id, left, event, numwant: 30, port: port_of(round) }
 }
