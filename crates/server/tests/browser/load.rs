@@ -55,7 +55,7 @@ fn run(port: u16, stopped: &Receiver<()>) -> Result<(), String> {
         Ok([udp::Client::connect(addresses[0])?, udp::Client::connect(addresses[1])?])
     };
     let mut udp = connect()?;
-    for round in 0.. {
+    for round in 0_u32.. {
         if round.is_multiple_of(ROUNDS_MAX) {
             udp = connect()?;
         }
