@@ -304,7 +304,7 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     async fn subscribe(&mut self) {
-        let was_lost = self.subscription.take().is_some();
+        self.subscription = None;
         let Some(master) = self.places.masters.iter().find(|master| master.connection.is_some())
         else {
             return;
@@ -327,9 +327,8 @@ impl<N: Fn() -> Now> Carrier<N> {
         let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
         if let Ok(connection) = made {
             self.subscription = Some(Subscription { _connection: connection, lost });
-            if was_lost {
-                self.share.start_over();
-            }
+            // What was published before is made up for by asking about every swarm.
+            self.share.start_over();
         }
     }
 
