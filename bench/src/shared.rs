@@ -16,7 +16,7 @@ use crate::mix::{Family, Population, Shape};
 use crate::process::{Process, scratch_directory};
 use crate::report::{Report, Table, median, thousands};
 use crate::servers::{Contestant, Protocol, Setup};
-use crate::trial::{EVENT_NONE, EVENT_STARTED, EVENT_STOPPED, Mix, Trial};
+use crate::trial::{EVENT_NONE, EVENT_STARTED, EVENT_STOPPED, Measured, Mix, Trial};
 
 const SOURCES: u32 = 4096;
 const CONNECTS: f64 = 10.0;
@@ -177,9 +177,9 @@ fn nodes(options: &Options, report: &mut Report) -> Result<(), String> {
     let mut table =
         Table::new(&["node", "replies/CPU-s", "CPU-s per M", "p99 us", "peers per reply"]);
     for (name, _, measured) in &trials {
-        let cpu = median(measured.iter().map(|one| one.cpu_per_million()));
+        let cpu = median(measured.iter().map(Measured::cpu_per_million));
         let p99 = median(measured.iter().map(|one| one.outcome.latencies.percentile_micros(99.0)));
-        let peers = median(measured.iter().map(|one| one.peers_per_announce()));
+        let peers = median(measured.iter().map(Measured::peers_per_announce));
         table.row(vec![
             (*name).to_owned(),
             thousands(1e6 / cpu),
@@ -197,8 +197,8 @@ fn nodes(options: &Options, report: &mut Report) -> Result<(), String> {
 fn redis_core(options: &Options, report: &mut Report) -> Result<(), String> {
     let peers = options.peers.unwrap_or(300_000);
     report.line(&format!(
-        "\n- Redis: {} peers announce once in {INTERVAL:?}, for three rounds, of which the last two \
-         count; of {CHURN} peers one stops in one round and comes back in the next",
+        "\n- Redis: {} peers announce once in {INTERVAL:?}, for three rounds of which the last two \
+         count; of {CHURN} peers one stops in a round and comes back in the next",
         thousands(peers.into())
     ));
     let mut table = Table::new(&[

@@ -9,6 +9,7 @@
 mod endpoints;
 mod locations;
 mod parsers;
+mod private;
 mod seeds;
 mod store;
 
@@ -18,6 +19,7 @@ pub use parsers::{
     access_list, announce_query, forwarded, gazelle_request, http_head, proxy_header, scrape_query,
     udp_request,
 };
+pub use private::private_endpoints;
 pub use store::store;
 
 /// A fuzz target.
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "udp_request", run: udp_request, seeds: seeds::datagrams },
     Target { name: "http_head", run: http_head, seeds: seeds::heads },
     Target { name: "announce_query", run: announce_query, seeds: seeds::announce_queries },
@@ -45,6 +47,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "store", run: store, seeds: seeds::store_steps },
     Target { name: "udp_endpoint", run: udp_endpoint, seeds: seeds::udp_conversations },
     Target { name: "http_endpoint", run: http_endpoint, seeds: seeds::http_conversations },
+    Target { name: "private_endpoints", run: private_endpoints, seeds: private::seeds },
 ];
 
 #[cfg(test)]
@@ -135,6 +138,6 @@ mod tests {
     }
     each! {
         udp_request http_head announce_query scrape_query forwarded proxy_header access_list
-        locations_csv udp_endpoint http_endpoint gazelle_request store
+        locations_csv udp_endpoint http_endpoint gazelle_request store private_endpoints
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::private::PrivateStats;
 use crate::shared;
 use crate::stats::{ByFamily, ByProtocol, DatagramStats, Requests, Stats, StreamStats};
 
@@ -21,6 +22,9 @@ pub(crate) fn text(stats: &Stats) -> String {
     latencies(&mut page, stats);
     if let Some(stats) = &stats.shared {
         shared(&mut page, stats);
+    }
+    if let Some(stats) = &stats.private {
+        private(&mut page, stats);
     }
     page.0
 }
@@ -175,6 +179,21 @@ fn shared(page: &mut Page, stats: &shared::Stats) {
     for (name, help, count) in &stats.counters {
         let name = format!("shared_{name}_total");
         page.single(Kind::Counter, &name, help, count);
+    }
+}
+
+fn private(page: &mut Page, stats: &PrivateStats) {
+    let gauges = [
+        ("members", "Members who may announce.", stats.members),
+        ("torrents", "Torrents that may be announced.", stats.torrents),
+        ("tokens", "Tokens in use.", stats.tokens),
+        ("member_seeders", "Peers of members with nothing left.", stats.seeders),
+        ("member_leechers", "All other peers of members.", stats.leechers),
+        ("ledger_rows", "Rows that wait to be written.", stats.rows_waiting),
+        ("ledger_oldest_seconds", "How long the oldest waits.", stats.oldest_row_secs),
+    ];
+    for (name, help, value) in gauges {
+        page.single(Kind::Gauge, name, help, value);
     }
 }
 

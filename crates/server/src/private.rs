@@ -6,12 +6,14 @@
 //!
 //! - `settings`: what the configuration means.
 //! - `ledger`: the thread: flushes, reloads, checks, the stop.
+//! - `stats`: what is told of it.
 //! - `leftovers`, `held`: files of what the database did not take.
 
 mod held;
 mod ledger;
 mod leftovers;
 mod settings;
+mod stats;
 
 use std::io;
 use std::path::Path;
@@ -26,6 +28,7 @@ use tracing::{info, warn};
 
 pub(crate) use ledger::Check;
 pub(crate) use settings::Settings;
+pub(crate) use stats::PrivateStats;
 
 use crate::clock::Clock;
 use crate::gazelle::answers::Answers;
@@ -95,15 +98,17 @@ pub(crate) struct Beside {
 
 /// Opens the database, waits for it where it is out of reach, fills the tracker from it, and starts
 /// the threads beside the announces. What an earlier process left unwritten is written first.
+/// `None`, and nothing of the kind, where the tracker is open.
 ///
 /// Errors: one line for the operator.
 pub(crate) fn start(
-    settings: &Settings,
+    settings: &crate::settings::Settings,
     data_dir: Option<&Path>,
     source: &Arc<Source>,
     clock: Clock,
     threads: &mut Threads,
-) -> Result<Beside, String> {
+) -> Result<Option<Beside>, String> {
+    let Some(settings) = &settings.private else { return Ok(None) };
     let tracker = &source.tracker;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -111,10 +116,12 @@ pub(crate) fn start(
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let leftovers = Leftovers::new(data_dir);
     let calls = calls(settings, data_dir)?;
-    let store = runtime.block_on(async {
+    let (store, revision) = runtime.block_on(async {
         let store = reach(settings, data_dir).await?;
+        // Before they are read: a change meanwhile has them read again.
+        let revision = store.revision().await.map_err(|error| error.to_string())?;
         fill(settings, &store, tracker, clock.now(), &leftovers).await?;
-        Ok::<_, String>(store)
+        Ok::<_, String>((store, revision))
     })?;
     let (sender, receiver) = mpsc::channel(JOBS_MAX);
     let jobs = Jobs(sender);
@@ -122,7 +129,8 @@ pub(crate) fn start(
         .gazelle
         .as_ref()
         .map(|gazelle| Arc::new(Updates::new(Arc::clone(tracker), clock, gazelle.absent)));
-    let around = Around { calls: calls.clone(), updates: updates.clone(), leftovers, clock };
+    let (calls_too, updates_too) = (calls.clone(), updates.clone());
+    let around = Around { calls: calls_too, updates: updates_too, leftovers, clock, revision };
     let ledger = Ledger::new(settings, Arc::new(store), Arc::clone(tracker), around);
     let failed = |error: io::Error| format!("cannot start a thread: {error}");
     let run = move || runtime.block_on(ledger.run(receiver));
@@ -139,7 +147,8 @@ pub(crate) fn start(
         }
         None => None,
     };
-    Ok(Beside { jobs, site, stop_time_max: settings.stop_timeout + ledger::FINISH_TIME_MAX })
+    let stop_time_max = settings.stop_timeout + ledger::FINISH_TIME_MAX;
+    Ok(Some(Beside { jobs, site, stop_time_max }))
 }
 
 fn calls(settings: &Settings, data_dir: Option<&Path>) -> Result<Option<Arc<Calls>>, String> {

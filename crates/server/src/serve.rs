@@ -8,6 +8,7 @@ mod lists;
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -124,15 +125,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
         .map_err(|error| start(&error))?;
-    for file in [&mut sources.file, &mut sources.ocelot_conf].into_iter().flatten() {
-        warn_if_lost(&paths, file);
-        *file = paths.resolve(file);
-    }
-    let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
-    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
-    kept.for_each(|file| warn_if_lost(&paths, file));
-    let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
-    sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
+    let kept_in = find_again(&mut sources, &settings, &paths);
 
     // Where the allocator has no such setting, the store is somewhat larger.
     let _ = peerage_net::return_blocks_from(RETURNED_BLOCK_BYTES);
@@ -140,12 +133,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
     let access = lists.access(&settings);
     let tracker = tracker(&settings, Arc::clone(&access))?;
-    let snapshot = kept_in.as_deref().filter(|_| settings.snapshot_interval.is_some());
-    let snapshot = snapshot.map(|folder| Snapshot::new(folder, settings.peer_ids));
-    if let Some(snapshot) = &snapshot {
-        snapshot.restore(tracker.swarms(), clock.now());
-        tracker.purge();
-    }
+    let snapshot = restored(&settings, kept_in.as_deref(), &tracker, clock);
     let source = Arc::new(Source::new(
         Arc::clone(&tracker),
         clock,
@@ -159,18 +147,12 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     ));
     source.set_lists(&access);
     let carrier = settings.shared.as_ref().map(|shared| {
-        // What the operator has set is not for others to change.
         let proposed = settings.connections.key.is_none().then_some(key);
-        let (carrier, view) = Carrier::new(shared, &tracker, &connections, proposed, clock);
-        source.shared.get_or_init(|| view);
-        carrier
+        shared.carrier(&source, &connections, proposed, clock)
     });
     let mut threads = Threads::new();
-    let private = settings
-        .private
-        .as_ref()
-        .map(|private| private::start(private, kept_in.as_deref(), &source, clock, &mut threads));
-    let private = private.transpose().map_err(Failure::Start)?;
+    let private = private::start(&settings, kept_in.as_deref(), &source, clock, &mut threads)
+        .map_err(Failure::Start)?;
     let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
@@ -191,6 +173,34 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         carrier,
     };
     running.run(threads, bound, &connections, clock)
+}
+
+/// Sees to it that files are found where rights have been dropped. Returns where things are kept.
+fn find_again(sources: &mut Sources, settings: &Settings, paths: &Paths) -> Option<PathBuf> {
+    for file in [&mut sources.file, &mut sources.ocelot_conf].into_iter().flatten() {
+        warn_if_lost(paths, file);
+        *file = paths.resolve(file);
+    }
+    let kept = [&settings.lists.allow, &settings.lists.deny, &settings.process.data_dir];
+    let kept = kept.into_iter().flatten().chain(&settings.locations.files);
+    kept.for_each(|file| warn_if_lost(paths, file));
+    let kept_in = settings.process.data_dir.as_ref().map(|data_dir| paths.resolve(data_dir));
+    sources.changed = kept_in.as_ref().map(|kept_in| kept_in.join(CHANGED_FILE));
+    kept_in
+}
+
+/// The snapshot, if there is to be one, with what was in it put into the store.
+fn restored(
+    settings: &Settings,
+    kept_in: Option<&Path>,
+    tracker: &Tracker,
+    clock: Clock,
+) -> Option<Snapshot> {
+    let folder = kept_in.filter(|_| settings.snapshot_interval.is_some())?;
+    let snapshot = Snapshot::new(folder, settings.peer_ids);
+    snapshot.restore(tracker.swarms(), clock.now());
+    tracker.purge();
+    Some(snapshot)
 }
 
 /// An empty tracker with the rules of the settings.
@@ -217,7 +227,7 @@ fn limit(settings: &Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::Start(error.to_string()))
 }
 
-fn warn_if_lost(paths: &Paths, file: &std::path::Path) {
+fn warn_if_lost(paths: &Paths, file: &Path) {
     if !paths.can_reach(file) {
         warn!("{} is outside of process.chroot and cannot be read again", file.display());
     }

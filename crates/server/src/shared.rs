@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::value::SharedLayout;
 use crate::config::{Config, ConfigError};
 use crate::secrets;
+use crate::stats::Source;
 use crate::stop::Stop;
 
 /// With whom swarms are shared, and how.
@@ -53,6 +54,10 @@ impl Settings {
         if values.redis.0.is_empty() {
             return Ok(None);
         }
+        if config.values.private.enabled {
+            let right = "empty: the swarms of a private tracker are not shared yet".into();
+            return Err(config.wrong("shared.redis", right));
+        }
         let target = Target::parse(&values.redis.0)
             .map_err(|error| config.wrong("shared.redis", format!("a URL ({error})")))?;
         let refresh_secs = (promised_secs / 3).max(1);
@@ -78,6 +83,21 @@ impl Settings {
         let node = secrets::random_seed()?;
         tracker.share_by(Arc::new(Share::new(Options { node, refresh, expiry, sample })));
         Ok(())
+    }
+
+    /// What carries for the tracker of `source`, which then tells about it. `key` is that of the
+    /// connection ids, to be agreed on; `None` where the operator has set one, which is not for
+    /// others to change.
+    pub(crate) fn carrier(
+        &self,
+        source: &Source,
+        connections: &Connections,
+        key: Option<ConnectionKey>,
+        clock: Clock,
+    ) -> Carrier {
+        let (carrier, view) = Carrier::new(self, &source.tracker, connections, key, clock);
+        source.shared.get_or_init(|| view);
+        carrier
     }
 }
 
@@ -153,9 +173,7 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// For a tracker that shares its swarms. `key` is that of the connection ids, to be agreed on;
-    /// `None` where the operator has set one.
-    pub(crate) fn new(
+    fn new(
         settings: &Settings,
         tracker: &Arc<Tracker>,
         connections: &Connections,

@@ -28,6 +28,7 @@ use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::load::Probe;
+use crate::private::PrivateStats;
 use crate::settings::Pages;
 use crate::{locations, shared, web};
 pub(crate) use clients::ClientStats;
@@ -95,6 +96,8 @@ pub(crate) struct Stats {
     pub(crate) completed: u64,
     /// What nodes tell each other; null where this one is alone. Its peers are among all.
     pub(crate) shared: Option<shared::Stats>,
+    /// Of private mode; null where the tracker is open.
+    pub(crate) private: Option<PrivateStats>,
     /// What was dropped because it was not heard from.
     pub(crate) expired: ExpiredStats,
     /// Requests that could be read, those refused included.
@@ -368,6 +371,7 @@ impl Source {
             },
             completed: totals.completed,
             shared: self.shared.get().map(|shared| shared.stats(&self.tracker, self.clock)),
+            private: PrivateStats::of(&self.tracker, now),
             expired: ExpiredStats {
                 peers: self.expired_peers.load(Ordering::Relaxed),
                 swarms: self.expired_swarms.load(Ordering::Relaxed),

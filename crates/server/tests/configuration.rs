@@ -189,12 +189,14 @@ fn help_and_version_are_no_failures() {
 #[test]
 fn mode_is_a_word_for_private_enabled() {
     let folder = folder();
-    let file = write(&folder, "p.toml", "mode = \"private\"\n[listen]\nport = 1\n");
-    let ended = run(&["print-config", "-c", &file], &[]);
-    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stdout);
-    let ended = run(&["print-config"], &[("PEERAGE__MODE", "private")]);
-    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stdout);
+    let text = "mode = \"private\"\n[process]\ndata_dir = \"x\"\n";
+    let ended = run(&["print-config", "-c", &write(&folder, "p.toml", text)], &[]);
+    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stderr);
+    let ended = run(&["print-config", "--data-dir", "x"], &[("PEERAGE__MODE", "private")]);
+    assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stderr);
     check_file("mode = \"secret\"\n", &["p.toml:1: mode = secret", "\"open\", \"private\""]);
+    // Without a folder there is no place for a database of its own.
+    check_arguments(&["serve", "--private"], &[], &["database.url", "process.data_dir"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Members, torrents and clients of a private tracker from the command line.
 
 use std::path::Path;
+use std::time::Duration;
 
-use peerage_testkit::{Folder, run};
+use peerage_testkit::{Folder, Server, Wait, run, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_peerage");
 
@@ -98,6 +99,41 @@ fn clients_are_let_in_and_kept_out() {
     peerage(&folder, "client remove -TR4");
     assert_eq!(peerage(&folder, "client list"), ["denied  -XX0 Other"]);
     assert!(refused(&folder, "client remove -TR4").contains("no client"));
+}
+
+/// An announce of 20 bytes of `a`; the reply.
+fn announce(server: &Server, passkey: &str, more: &str) -> String {
+    let (hash, peer_id) = ("aaaaaaaaaaaaaaaaaaaa", "-TR4060-000000000000");
+    let target =
+        format!("/{passkey}/announce?info_hash={hash}&peer_id={peer_id}&port=6881&compact=1{more}");
+    server.get(&target).expect("it answers").body.escape_ascii().to_string()
+}
+
+#[test]
+fn three_commands_make_a_private_tracker() {
+    let folder = Folder::new("members").expect("a temporary folder");
+    let data_dir = folder.path().join("data");
+    std::fs::create_dir(&data_dir).expect("it is new");
+    let data_dir = data_dir.display().to_string();
+    let flags = ["--private", "--data-dir", &data_dir];
+    let server = Server::start(Path::new(PROGRAM), &flags).expect("it starts");
+    let lines = peerage(&folder, "user add ann");
+    let passkey = lines[0].strip_prefix("passkey   ").expect("the passkey is first");
+    peerage(&folder, &format!("torrent add {} --title file", "61".repeat(20)));
+    let start = "&uploaded=0&downloaded=0&left=100&event=started";
+    let seen = wait_for("members", Duration::from_secs(60), || {
+        let reply = announce(&server, passkey, start);
+        Ok(if reply.contains("10:incompletei1e") { Wait::Done(()) } else { Wait::NotYet(reply) })
+    });
+    seen.expect("a change is seen with the next flush");
+    let reply = announce(&server, passkey, "&uploaded=7&downloaded=100&left=0&event=completed");
+    assert!(reply.contains("8:completei1e"), "{reply}");
+    let wrong = announce(&server, &"x".repeat(32), start);
+    assert!(wrong.contains("failure reason"), "{wrong}");
+    server.stop().expect("it stops in good order");
+    assert_eq!(peerage(&folder, "user list"), ["1 ann uploaded=7 downloaded=100"]);
+    let torrents = peerage(&folder, "torrent list");
+    assert!(torrents[0].contains("file seeders=1 leechers=0 completed=1"), "{torrents:?}");
 }
 
 #[test]

@@ -267,7 +267,7 @@ async fn ask_servers(target: &Target, known: &Places) -> Result<(Vec<Address>, V
     Err(lost)
 }
 
-/// `CLUSTER SLOTS`: first slot, last slot, and its nodes, the master first, each with host and port.
+/// `CLUSTER SLOTS`: first slot, last slot, its nodes, the master first, each with host and port.
 fn read_slots(ranges: &[Value], asked: &str) -> (Vec<Address>, Vec<u16>) {
     let (mut masters, mut slots) = (Vec::<Address>::new(), vec![NOBODY; SLOTS]);
     for range in ranges {

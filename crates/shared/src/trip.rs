@@ -1,4 +1,5 @@
-//! One swarm's part of a trip: a script that updates and asks in one step, its arguments, its reply.
+//! One swarm's part of a trip: a script that updates and asks in one step, its arguments, and its
+//! reply.
 //!
 //! A swarm is two sorted sets, seeders and leechers, whose members are peers and whose scores are
 //! seconds since 1970, and how often it was finished. In our own layout a member is a compact peer

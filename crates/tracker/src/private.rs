@@ -30,7 +30,7 @@ pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
 pub use members::MemberState;
-pub use registry::{Change, Loaded, TooManyChanges};
+pub use registry::{Loaded, TooManyChanges};
 pub use rows::{
     Batch, Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing,
     Snatch, Token, TokenUse, Torrent, TorrentId, TorrentRow,

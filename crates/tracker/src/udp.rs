@@ -179,7 +179,9 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
-                self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                if manner != Manner::Late {
+                    self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                }
                 if self.is_private {
                     return Step::Member(source, request);
                 }

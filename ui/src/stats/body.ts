@@ -1,6 +1,12 @@
 // The body of `/stats.json` and `/history.json`, as far as the pages show it. The manual says what
 // each number is.
 
+/** What whoever made a location file asks to be said where it is used. */
+export interface Credit {
+  text: string;
+  url: string;
+}
+
 export interface ByFamily<T> {
   ipv4: T;
   ipv6: T;
@@ -95,7 +101,13 @@ export interface Stats {
   latency: ByProtocol<Latency | null>;
   clients: Client[];
   largest: Swarm[] | null;
-  locations: { file: string; rows: number; bytes: number; loaded_at_secs: number } | null;
+  locations: {
+    file: string;
+    rows: number;
+    bytes: number;
+    loaded_at_secs: number;
+    attribution: Credit[];
+  } | null;
   map: { viewers: number; dropped_viewers: number; points_sent: number };
 }
 

@@ -62,15 +62,24 @@ pub enum Report<'a> {
 }
 
 /// Whether what has come of a request so far is one of a site's, whatever it asks for: a segment
-/// of 32 bytes, and after it neither `a` nor `s`, as in `announce` and `scrape`.
+/// of 32 bytes, and after it neither `announce` nor `scrape`.
 ///
 /// False where too little has come to tell.
 #[inline]
 pub fn is_request(bytes: &[u8]) -> bool {
     bytes.get(SECRET_END) == Some(&b'/')
-        && bytes.get(WORD_START).is_some_and(|first| !matches!(first, b'a' | b's'))
         && bytes.starts_with(START)
+        && bytes.get(WORD_START..).is_some_and(|rest| !rest.is_empty() && !may_be_members(rest))
         && secret(bytes).is_some_and(|secret| secret.iter().all(|b| !b"/? \r\n".contains(b)))
+}
+
+/// Whether what follows a passkey is a word of members, or the start of one.
+fn may_be_members(rest: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"announce", b"scrape"];
+    words.into_iter().any(|word| {
+        let length = rest.len().min(word.len());
+        rest[..length] == word[..length]
+    })
 }
 
 /// The length of the request at the start of `bytes`, its empty line included; `None` until all of
@@ -225,6 +234,9 @@ mod tests {
         }
         assert!(is_request(request("/report?get=stats").as_bytes()));
         assert!(is_request(request("/").as_bytes()));
+        assert!(is_request(request("/status").as_bytes()));
+        let announce = request("/announce?info_hash=x");
+        assert!((0..announce.len()).all(|length| !is_request(&announce.as_bytes()[..length])));
     }
 
     #[test]

@@ -48,8 +48,8 @@ impl Answers {
         self.source.tracker.private().expect("a site has members")
     }
 
-    /// Follows an update. The site is told `success` whatever comes of it: Ocelot says nothing else,
-    /// and PHP that hears anything else asks again.
+    /// Follows an update. The site is told `success` whatever comes of it: Ocelot says nothing
+    /// else, and PHP that hears anything else asks again.
     fn update(&self, query: &[u8]) -> Vec<u8> {
         match (self.updates.take(query), self.style) {
             (Some(Followed::Info(info_hash, known)), Style::Json) => {

@@ -27,6 +27,8 @@ pub(super) struct Loader {
     stop: Stop,
     /// Of what is in force.
     seen: Vec<Seen>,
+    /// Whether it was said that there is nothing, and has been so since.
+    told_nothing: bool,
 }
 
 /// A file as it was when it was opened.
@@ -40,7 +42,7 @@ struct Seen {
 impl Loader {
     /// With nothing in force.
     pub(super) fn new(shared: Shared, clock: Clock, stop: Stop) -> Self {
-        Self { shared, clock, stop, seen: Vec::new() }
+        Self { shared, clock, stop, seen: Vec::new(), told_nothing: false }
     }
 
     /// Reads what is wanted. If any of it is wrong, what is in force stays in force; where nothing
@@ -52,12 +54,15 @@ impl Loader {
             Wanted::Search(folders) => {
                 let files = search::search(folders);
                 if files.is_empty() {
-                    info!("locations: no file found, so the map shows no points");
+                    if !std::mem::replace(&mut self.told_nothing, true) {
+                        info!("locations: no file found, so the map shows no points");
+                    }
                     return self.unload();
                 }
                 files
             }
         };
+        self.told_nothing = false;
         let seen: Vec<Seen> = files.iter().filter_map(|file| Seen::now(file)).collect();
         if self.shared.is_loaded() && seen.len() == files.len() && seen == self.seen {
             debug!("locations: the files are as they were");

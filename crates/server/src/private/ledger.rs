@@ -69,6 +69,8 @@ pub(super) struct Around {
     pub(super) leftovers: Leftovers,
     /// The time.
     pub(super) clock: Clock,
+    /// Of our own tables, as they were read last.
+    pub(super) revision: i64,
 }
 
 /// How the tables and the memory compare.
@@ -129,7 +131,9 @@ impl Ledger {
                 Ok(Some(Job::Check(reply))) => self.start_check(reply),
                 Ok(Some(Job::Stop) | None) => break,
                 Err(_) if Instant::now() >= flush_at => {
-                    self.flush().await;
+                    if self.flush().await {
+                        self.follow_changes().await;
+                    }
                     flush_at = Instant::now() + self.pause();
                 }
                 Err(_) => {
@@ -210,6 +214,16 @@ impl Ledger {
             ledger.len(),
             oldest.as_secs()
         );
+    }
+
+    /// Reads the tables again where somebody has changed them, such as the command line: not while
+    /// they are being read.
+    async fn follow_changes(&mut self) {
+        let Ok(revision) = self.store.revision().await else { return };
+        if revision != self.around.revision && self.reading.try_lock().is_ok() {
+            self.around.revision = revision;
+            self.start_reload();
+        }
     }
 
     /// Reads the tables again. Announces go on, and so do flushes.

@@ -172,3 +172,34 @@ fn database_that_is_down_is_waited_for_and_then_given_up() {
     wait_for_rows(&database, "SELECT COUNT(*) FROM users_main", &["2"]);
     tracker.stop().expect("it ends well");
 }
+
+#[test]
+fn what_cannot_be_written_at_the_stop_is_written_after_the_next_start() {
+    let generation = Generation::Ops;
+    let folder = Folder::new("leftovers").expect("a temporary folder");
+    let data_dir = folder.path().to_str().expect("it is text").to_owned();
+    let flags = ["--data-dir", data_dir.as_str()];
+    let settings =
+        [("PEERAGE__DATABASE__STOP_TIMEOUT", "1"), ("PEERAGE__DATABASE__FLUSH_INTERVAL", "300")];
+    let database = database(generation, SqlMode::Strict);
+    database.query(&members(generation)).expect("the rows go in");
+    let tracker = tracker(&database, &flags, &settings);
+    let mut site = Site { tracker, database, generation };
+    let ann = client(ANN, b"-qB4320-annannannann", 1001);
+    let start = Announce { event: "started", left: 1000, ..Announce::default() };
+    site.announce(ann, HASH, start);
+    site.announce(ann, HASH, Announce { event: "", uploaded: 4242, ..start });
+    site.database.kill9().expect("it is ours");
+    let Site { tracker, mut database, .. } = site;
+    tracker.stop().expect("it ends all the same");
+    database.restart().expect("it starts again");
+    let sums = "SELECT Uploaded FROM users_leech_stats WHERE UserID = 1";
+    wait_for_rows(&database, sums, &["0"]);
+    for _ in 0..2 {
+        // The second start finds nothing that is owed: nothing counts twice.
+        let tracker = crate::site::tracker(&database, &flags, &settings);
+        wait_for_rows(&database, sums, &["4242"]);
+        tracker.stop().expect("it ends well");
+    }
+    wait_for_rows(&database, sums, &["4242"]);
+}

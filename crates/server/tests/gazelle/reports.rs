@@ -137,3 +137,16 @@ fn check_tells_whether_secrets_tables_and_updates_agree() {
     let advice = check["advice"].to_string();
     assert!(advice.contains("site_password") && advice.contains("SIGUSR1"), "{advice}");
 }
+
+#[test]
+fn members_and_the_age_of_the_queue_are_metrics() {
+    let site = with_peers(Generation::Ops, "json");
+    let stats = site.tracker.stats().expect("they are there");
+    let private = &stats["private"];
+    assert_eq!((&private["members"], &private["torrents"]), (&2.into(), &2.into()), "{private}");
+    assert_eq!((&private["seeders"], &private["leechers"]), (&1.into(), &2.into()), "{private}");
+    let metrics = site.tracker.get("/metrics").expect("they are there").text();
+    for line in ["peerage_members 2\n", "peerage_ledger_rows ", "peerage_ledger_oldest_seconds "] {
+        assert!(metrics.contains(&format!("\n{line}")), "{line}: {metrics}");
+    }
+}

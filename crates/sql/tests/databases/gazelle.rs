@@ -226,7 +226,6 @@ fn second_batch() -> Batch {
     stopped.address = Some([198, 51, 100, 7].into());
     stopped.user_agent = "qBittorrent/5.0".to_owned();
     Batch {
-        expired_tokens: Vec::new(),
         members: vec![member(1, 1, 2)],
         torrents: vec![torrent(1, 0, 1, -7)],
         peers: vec![stopped],

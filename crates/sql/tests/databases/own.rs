@@ -158,7 +158,6 @@ fn every_table_is_written_and_read_back() {
         let mut other = peer(key(m, t, peerage_proto::PeerId([7; 20])));
         other.active = false;
         let first = Batch {
-            expired_tokens: Vec::new(),
             members: vec![member(m, 10, 20), member(999, 1, 1)],
             torrents: vec![torrent(t, 1, 2, -50)],
             peers: vec![row.clone(), other],

@@ -20,9 +20,9 @@ pub(super) struct Cursor {
     place: usize,
 }
 
-/// Torrents and peers looked at under one lock: some tens of microseconds, unless a single swarm
-/// has more.
-const SLICE: usize = 2048;
+/// Torrents and peers looked at under one lock, unless a single swarm has more: a few microseconds,
+/// and half a millisecond where every peer has expired.
+const SLICE: usize = 256;
 
 /// Members and how the number of their peers has changed.
 type Departed = Vec<(MemberId, Moved)>;
@@ -137,7 +137,8 @@ impl Private {
             }
             let Some(state) = self.member_by_id(row.key.member) else { continue };
             let id = row.key.torrent;
-            let mut shard = self.torrent_shard(id);
+            let mut guard = self.torrent_shard(id);
+            let shard = &mut *guard;
             let Some(slot) = shard.torrents.find_mut(&id) else { continue };
             let mut peer = Peer::restored(&row);
             peer.flags.set(Flags::PROTECTED, state.member.protected);
@@ -150,7 +151,12 @@ impl Private {
             let before = swarm.standing(peer.member);
             swarm.insert(peer);
             let moved = swarm.standing(row.key.member).less(before);
-            drop(shard);
+            // Its counts are not those of a database that began with none.
+            let rows = shard.pending.rows();
+            shard.pending.begin(now.as_secs());
+            shard.pending.torrent(slot);
+            self.count_rows(rows, shard.pending.rows());
+            drop(guard);
             self.depart([(row.key.member, moved)].into());
             count += 1;
         }

@@ -33,20 +33,13 @@ pub struct Loaded {
     pub denied_clients: Vec<Client>,
 }
 
-/// A change of one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A member is let in, or has changed.
+/// A change of one thing, to be made again.
+enum Change {
     PutMember(Member),
-    /// A member is put out.
     RemoveMember(MemberId),
-    /// A torrent is registered, or has changed.
     PutTorrent(Torrent),
-    /// A torrent is no longer registered.
     RemoveTorrent(TorrentId),
-    /// A token is given.
     AddToken(Token),
-    /// A token is taken back, or used up.
     RemoveToken(Token),
 }
 

@@ -13,7 +13,8 @@ use super::members::Moved;
 use super::peer::{Peer, Segment};
 
 /// The peers of one torrent: 64 bytes, and 112 for each peer with at most an eighth of room to
-/// grow. A large swarm has an index of about 8 bytes a peer.
+/// grow. A large swarm has an index of about 8 bytes a peer, which makes 134 at most; a peer alone
+/// at its torrent costs 222, measured with what the allocator adds.
 #[derive(Default)]
 pub(super) struct Swarm {
     peers: Vec<Peer>,

@@ -212,6 +212,8 @@ fn peers_come_back_after_a_restart_with_their_baselines() {
     assert_eq!(after.private().restore_peers(after.now(), rows.clone()), 0, "they are here");
     assert_eq!(after.counts(), (2, 1));
     after.check_counts(1, 1, 0);
+    let [row] = after.take().torrents[..] else { panic!("one torrent") };
+    assert_eq!((row.seeders, row.leechers, row.completed), (2, 1, 0));
     after.announce(ask(9).at("192.0.2.9", 9));
     assert_eq!(after.handed(), 2, "but the one whose address was not written");
     after.announce(ask(1).moved(160, 100).left(0));

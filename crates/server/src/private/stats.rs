@@ -1,0 +1,41 @@
+//! What private mode tells in `/stats.json` and `/metrics`.
+
+use peerage_tracker::private::Private;
+use peerage_tracker::{Now, Tracker};
+use serde::Serialize;
+
+/// Of private mode, now.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PrivateStats {
+    /// Members who may announce.
+    pub(crate) members: u64,
+    /// Torrents that may be announced.
+    pub(crate) torrents: u64,
+    /// Tokens in use.
+    pub(crate) tokens: u64,
+    /// Peers with nothing left.
+    pub(crate) seeders: u64,
+    /// All other peers.
+    pub(crate) leechers: u64,
+    /// Rows that wait to be written.
+    pub(crate) rows_waiting: u64,
+    /// How long the oldest of them waits; 0 where none does.
+    pub(crate) oldest_row_secs: u64,
+}
+
+impl PrivateStats {
+    /// Of `tracker`; `None` where it is open.
+    pub(crate) fn of(tracker: &Tracker, now: Now) -> Option<Self> {
+        let private: &Private = tracker.private()?;
+        let (totals, ledger) = (private.totals(), private.ledger());
+        Some(Self {
+            members: totals.members,
+            torrents: totals.torrents,
+            tokens: totals.tokens,
+            seeders: totals.seeders,
+            leechers: totals.leechers,
+            rows_waiting: ledger.len() as u64,
+            oldest_row_secs: ledger.oldest(now).unwrap_or_default().as_secs(),
+        })
+    }
+}
