@@ -83,6 +83,9 @@ pub fn announce_query(data: &[u8]) {
     if let Some(left) = query.left {
         again += &format!("&left={left}");
     }
+    if let Some(corrupt) = query.corrupt {
+        again += &format!("&corrupt={corrupt}");
+    }
     if let Some(numwant) = query.numwant {
         again += &format!("&numwant={numwant}");
     }
@@ -94,6 +97,7 @@ pub fn announce_query(data: &[u8]) {
         Event::Paused => "&event=paused",
     };
     again += match query.form {
+        Form::Compact if query.says_compact => "&compact=1",
         Form::Compact => "",
         Form::Dictionary => "&compact=0",
         Form::DictionaryWithoutPeerId => "&compact=0&no_peer_id=1",

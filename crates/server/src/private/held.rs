@@ -32,7 +32,7 @@ pub(super) fn write(held: &Held) -> Value {
     })
 }
 
-/// What [`write`] wrote; `None` for anything else.
+/// What [`write()`] wrote; `None` for anything else.
 pub(super) fn read(line: &Value) -> Option<Held> {
     fn all<T>(line: &Value, list: &str, read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
         line.get(list)?.as_array()?.iter().map(read).collect()
