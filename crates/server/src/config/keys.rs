@@ -336,7 +336,8 @@ config! {
         /// How long the database may be out of reach at the start before the tracker gives up.
         /// Once it runs it never does.
         [Restart] start_timeout: Seconds<0, 3600> = Seconds(60);
-        /// How long a stop waits until all is written. What is left then is lost, and said so.
+        /// How long a stop waits until all is written. What is left is kept in process.data_dir, or
+        /// lost without one, and said so.
         [Restart] stop_timeout: Seconds<1, 600> = Seconds(30);
         /// Whether nothing is written: for a look at a site's tables.
         [Restart] readonly: bool = false;
