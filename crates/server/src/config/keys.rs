@@ -387,7 +387,9 @@ config! {
     }
     /// The process and its rights.
     process: Process {
-        /// A folder for what is to outlast a restart. Nothing is kept without one.
+        /// A folder for what is to outlast a restart. Where none is named it is `peerage-data` in
+        /// the folder the tracker was started in, if that is there; a private tracker without
+        /// `database.url` makes it. Nothing is kept without one.
         [Restart] data_dir: Option<PathBuf> = None;
         /// The folder that becomes the root once all is bound. Files that are to be read again on
         /// a signal have to lie in it.
