@@ -10,6 +10,7 @@ use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, T
 use peerage_proto::{Family, Route};
 use peerage_swarm::Now;
 
+use crate::announce::Manner;
 use crate::{
     Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Refused,
     Tracker, Worker, private,
@@ -75,16 +76,6 @@ pub struct Endpoint {
     worker: Worker,
     /// Whether only members are served.
     is_private: bool,
-}
-
-/// How a batch is answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    AtOnce,
-    /// What other nodes are asked about is left.
-    Patiently,
-    /// It was left before, and counted.
-    Late,
 }
 
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
