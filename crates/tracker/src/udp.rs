@@ -30,6 +30,12 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a client is told that brings no passkey. Transmission and aria2 know nothing of BEP 41, and
+/// their users cannot know: as of Ocelot they would read "Malformed announce". The reply is shorter
+/// than an announce.
+pub const NO_PASSKEY: &str =
+    "Your client sends no passkey over UDP: use the tracker's http:// address";
+
 type Reply = [u8; REPLY_BYTES_MAX];
 
 /// Replies to the datagrams of one batch. The caller owns it and uses it again.
@@ -257,7 +263,7 @@ impl Endpoint {
     ) -> Result<Announced, Refused> {
         let mut room = [0; 64];
         let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
-            return Err(Refusal::NoPasskey.into());
+            return Err(Refused { refusal: Refusal::NoPasskey, text: NO_PASSKEY });
         };
         let announce = private::Announce {
             announce: self.announce(source, request),
