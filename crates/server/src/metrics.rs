@@ -195,6 +195,8 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     for (name, help, value) in gauges {
         page.single(Kind::Gauge, name, help, value);
     }
+    let help = "Rows that were written.";
+    page.single(Kind::Counter, "ledger_rows_written_total", help, stats.rows_written);
 }
 
 fn traffic(page: &mut Page, stats: &Stats) {

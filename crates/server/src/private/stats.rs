@@ -19,6 +19,8 @@ pub(crate) struct PrivateStats {
     pub(crate) leechers: u64,
     /// Rows that wait to be written.
     pub(crate) rows_waiting: u64,
+    /// Rows that were written since the start, about.
+    pub(crate) rows_written: u64,
     /// How long the oldest of them waits; 0 where none does.
     pub(crate) oldest_row_secs: u64,
 }
@@ -35,6 +37,7 @@ impl PrivateStats {
             seeders: totals.seeders,
             leechers: totals.leechers,
             rows_waiting: ledger.len() as u64,
+            rows_written: private.rows_written(),
             oldest_row_secs: ledger.oldest(now).unwrap_or_default().as_secs(),
         })
     }

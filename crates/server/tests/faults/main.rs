@@ -6,6 +6,7 @@
 
 mod crowd;
 mod mariadb;
+mod mistakes;
 mod own;
 mod stop;
 mod tracker;

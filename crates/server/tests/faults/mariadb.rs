@@ -80,6 +80,8 @@ fn killed_stopped_slow_and_refusing_mariadb_costs_no_announce_and_no_byte() {
         load.rounds(5);
         for _ in 0..3 {
             database.kill9().expect("it is ours");
+            let line = tracker.log_line("nobody listens at 127.0.0.1:").expect("it is said");
+            assert!(line.contains("rows wait to be written"), "{line}");
             wait_for_backlog(&tracker, 2);
             load.rounds(5);
             database.restart().expect("it starts again");
