@@ -319,6 +319,7 @@ impl Running {
                     waits: Arc::clone(&self.settings.waits),
                     site: self.private.as_ref().and_then(|private| private.site.clone()),
                 };
+                let listeners = listeners.with_patience(patience);
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
             }

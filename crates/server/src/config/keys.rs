@@ -202,6 +202,10 @@ config! {
         [Reload] load_max: Auto<Load> = Auto::Auto;
         /// Whether a scrape that names no info_hash is answered with all swarms (HTTP only).
         [Reload] full_scrape: bool = false;
+        /// From where a client of an open tracker may say at which address others reach it, by
+        /// `ip` (BEP 3) or the field of BEP 15: addresses or ranges, such as the tracker's own
+        /// network behind a router. Everyone else is known by the address it is seen at.
+        [Reload] claims_from: Many<Prefix> = Many(Vec::new());
         /// Most info_hashes in one HTTP scrape.
         [Reload] scrape_hashes_max: Whole<1, 10_000> = Whole(100);
     }
