@@ -32,6 +32,6 @@ pub use mariadb::{GazelleTables, MariaDb, SqlMode};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, Signal};
-pub use run::{Ended, run};
+pub use run::{Ended, run, run_in};
 pub use server::{Counts, Server};
 pub use wait::{Wait, wait_for};

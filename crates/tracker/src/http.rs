@@ -221,6 +221,7 @@ impl Endpoint {
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
         let query = AnnounceQuery::parse(query)?;
+        let address = self.worker.rules.address(address, || query.claimed_address());
         if manner != Manner::Late {
             self.worker.count_announce(Protocol::Http, address, &query.peer_id);
         }
@@ -573,6 +574,26 @@ mod tests {
         assert!(reply.contains("11:external ip4:\\xcb\\x00q\\x07"), "{reply}");
         let (_, reply) = ask(&mut endpoint, V4, &head);
         assert!(reply.contains("11:external ip4:\\xc0\\x00\\x02\\x01"), "{reply}");
+    }
+
+    #[test]
+    fn claimed_address_is_believed_from_where_the_operator_says_so() {
+        let claims_from = ["192.168.0.0/16", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        for (source, claim, known_as) in [
+            ("192.168.7.7", "&ip=198.51.100.7", "198.51.100.7"),
+            ("2001:db8::9", "&ipv4=198.51.100.8", "198.51.100.8"),
+            ("192.168.7.8", "", "192.168.7.8"),
+            ("192.168.7.9", "&ip=0.0.0.0", "192.168.7.9"),
+            ("192.168.7.6", "&ip=224.0.0.1", "192.168.7.6"),
+            ("203.0.113.5", "&ip=198.51.100.7", "203.0.113.5"),
+        ] {
+            let rules = Rules { claims_from: Arc::new(claims_from), ..rules() };
+            let mut endpoint = endpoint(rules, Settings::default());
+            ask(&mut endpoint, source, &announce(HASH, 2, &format!("&left=0{claim}")));
+            let (_, reply) = ask(&mut endpoint, V4, &announce(HASH, 1, "&left=1&compact=0"));
+            let peer = format!("5:peersld2:ip{}:{known_as}4:porti2e", known_as.len());
+            assert!(reply.contains(&peer), "{source}{claim}: {reply}");
+        }
     }
 
     #[test]

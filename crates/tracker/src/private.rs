@@ -12,6 +12,7 @@ mod agents;
 mod announce;
 mod answer;
 mod clients;
+mod crowd;
 mod expire;
 mod ledger;
 mod members;

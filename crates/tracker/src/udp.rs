@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
 use peerage_proto::{Family, Route};
@@ -170,13 +170,21 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
+                // The field has room for IPv4 alone, and replies are in the datagram's family.
+                let address = match family {
+                    Family::V4 if request.claimed_ip != 0 && !self.is_private => {
+                        let claimed = || Some(Ipv4Addr::from_bits(request.claimed_ip).into());
+                        self.worker.rules.address(source, claimed)
+                    }
+                    _ => source,
+                };
                 if manner != Manner::Late {
-                    self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                    self.worker.count_announce(Protocol::Udp, address, &request.peer_id);
                 }
                 if self.is_private {
                     return Step::Member(source, request);
                 }
-                let announce = self.announce(source, &request);
+                let announce = self.announce(address, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
                 Step::Announce(transaction_id, prepared)
             }
