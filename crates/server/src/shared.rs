@@ -158,7 +158,7 @@ pub(crate) struct Stats {
     pub(crate) catching_up: u32,
     /// Name, what it counts, count.
     #[serde(skip)]
-    pub(crate) counters: [(&'static str, &'static str, u64); 10],
+    pub(crate) counters: [(&'static str, &'static str, u64); 11],
 }
 
 impl View {

@@ -11,7 +11,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
-use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges};
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges, message};
 use peerage_tracker::{Share, Tracker};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
@@ -188,7 +188,14 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn hear(&self, message: &[u8]) {
-        Status::add(&self.node.status.messages_in, 1);
+        let status = &self.node.status;
+        Status::add(&status.messages_in, 1);
+        if !message::is_known(message) {
+            if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
+                info!("shared: nodes of another release are there; their news come a little later");
+            }
+            return;
+        }
         self.share.hear((self.now)(), self.node.tracker.swarms(), message);
     }
 
