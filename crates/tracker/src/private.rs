@@ -31,6 +31,7 @@ pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
 pub use members::MemberState;
+pub use pending::LeftOut;
 pub use registry::{Loaded, TooManyChanges};
 pub use rows::{
     Batch, Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing,
