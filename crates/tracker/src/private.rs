@@ -79,7 +79,8 @@ pub struct Private {
     rows: AtomicUsize,
     /// Where the next batch begins.
     next_shard: AtomicUsize,
-    /// Since when the oldest row of the last batch had waited, seconds since 1970.
+    /// Since when the oldest row of the batch that is taken had waited, seconds since 1970;
+    /// `u64::MAX` where none is.
     taken_since_secs: AtomicU64,
 }
 

@@ -99,7 +99,7 @@ impl Ledger<'_> {
 
     /// Gives back what could not be written, all of a batch or part of it. It merges with what came
     /// meanwhile: what is to be added adds up, and of what is to be set the newer stays. Bounds do
-    /// not hold for it: it was counted once.
+    /// not hold for it: it was counted once. With nothing, it says that the batch is written.
     ///
     /// Rows of torrents that are no longer registered are dropped.
     pub fn put_back(&self, batch: Batch) {
@@ -134,6 +134,7 @@ impl Ledger<'_> {
                 shard.pending.expired_token(token);
             });
         }
+        self.private.taken_since_secs.store(u64::MAX, Ordering::Relaxed);
     }
 
     fn put_back_at(
@@ -189,13 +190,16 @@ impl Ledger<'_> {
         sum
     }
 
-    /// How long the oldest row waits, about and never too short; `None` where none does.
+    /// How long the oldest row waits, about and never too short; `None` where none does. A row in a
+    /// batch waits until the batch is put back, all of it or what is left.
     pub fn oldest(&self, now: Now) -> Option<Duration> {
         let credit = self.private.members.iter().filter(|shard| shard.credit.len() != 0);
         let credit = credit.map(|shard| shard.credit_since_secs).min();
         let rows = self.private.torrents.iter().filter(|shard| shard.pending.rows() != 0);
         let rows = rows.map(|shard| shard.pending.since_secs).min();
-        let oldest_secs = [credit, rows].into_iter().flatten().min()?;
+        let taken = self.private.taken_since_secs.load(Ordering::Relaxed);
+        let taken = Some(taken).filter(|&since_secs| since_secs != u64::MAX);
+        let oldest_secs = [credit, rows, taken].into_iter().flatten().min()?;
         Some(Duration::from_secs(now.as_secs().saturating_sub(oldest_secs)))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerage_proto::Event;
-use peerage_tracker::private::{LeftOut, MemberId, Terms, Token, TokenUse};
+use peerage_tracker::private::{Batch, LeftOut, MemberId, Terms, Token, TokenUse};
 
 use crate::site::{START_SECS, Site, TORRENT, ask, only_peer};
 
@@ -58,11 +58,13 @@ fn ledger_tells_how_much_waits_and_how_long() {
     assert_eq!((queued.members, queued.torrents, queued.peers), (1, 1, 1));
     assert_eq!((queued.snatches, queued.visits, queued.tokens), (1, 0, 0));
     let batch = site.private().ledger().take_batch(100);
-    assert_eq!(ledger(&site), (0, None));
+    assert_eq!(ledger(&site), (0, Some(Duration::from_secs(35))), "it is on its way");
     site.wait(10);
     site.private().ledger().put_back(batch.clone());
     assert_eq!(ledger(&site), (4, Some(Duration::from_secs(45))));
     assert_eq!(site.take(), batch);
+    site.private().ledger().put_back(Batch::default());
+    assert_eq!(ledger(&site), (0, None), "it is written");
     for rows_max in 1..6 {
         site.private().ledger().put_back(batch.clone());
         let mut rows = 0;
