@@ -34,6 +34,7 @@ const PACKAGES: [Package; 15] = [
     Package { name: "mariadb-server", gives: Gives::Program("mariadbd") },
     Package { name: "postgresql", gives: Gives::Program("pg_createcluster") },
     Package { name: "sqlite3", gives: Gives::Program("sqlite3") },
+    // For certificates of servers that speak TLS.
     Package { name: "openssl", gives: Gives::Program("openssl") },
     Package { name: "redis-server", gives: Gives::Program("redis-server") },
     Package { name: "nodejs", gives: Gives::Program("node") },

@@ -201,6 +201,8 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     samples.add(&[("peer", "gone")], left_out.gone);
     samples.add(&[("peer", "changed")], left_out.changed);
     samples.add(&[("peer", "seen")], left_out.seen);
+    let help = "Rows that were written.";
+    page.single(Kind::Counter, "ledger_rows_written_total", help, stats.rows_written);
 }
 
 fn traffic(page: &mut Page, stats: &Stats) {

@@ -371,6 +371,13 @@ config! {
         /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
         /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
         [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// Over TLS, a PEM file of the certificates of the authorities that Redis may be certified
+        /// by. Without it those that the system trusts.
+        [Restart] ca_file: Option<PathBuf> = None;
+        /// Over TLS, a PEM file of this node's own certificate, where Redis asks for one.
+        [Restart] cert_file: Option<PathBuf> = None;
+        /// A PEM file of its key.
+        [Restart] key_file: Option<PathBuf> = None;
         /// What the names of all keys and channels begin with.
         [Restart] prefix: String = "peerage:".into();
         /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.

@@ -196,7 +196,10 @@ impl Ledger {
             let mut batch = private(&self.tracker).ledger().take_batch(BATCH_ROWS_MAX);
             let is_last = batch.rows() < BATCH_ROWS_MAX;
             self.tell_site(&mut batch);
+            let rows = batch.rows();
             let outcome = self.store.write(batch).await;
+            let written = rows.saturating_sub(outcome.left.rows());
+            private(&self.tracker).count_written(written);
             private(&self.tracker).ledger().put_back(outcome.left);
             self.around.leftovers.bury(&outcome.dead);
             if let Some(error) = outcome.error {

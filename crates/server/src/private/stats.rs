@@ -19,7 +19,9 @@ pub(crate) struct PrivateStats {
     pub(crate) leechers: u64,
     /// Rows that wait to be written.
     pub(crate) rows_waiting: u64,
-    /// How long the oldest of them waits; 0 where none does.
+    /// Rows that were written since the start, about.
+    pub(crate) rows_written: u64,
+    /// How long the oldest row waits; 0 where none does.
     pub(crate) oldest_row_secs: u64,
     /// Rows that found no room among them (private.ledger_rows_max), since the start.
     pub(crate) rows_left_out: RowsLeftOut,
@@ -49,6 +51,7 @@ impl PrivateStats {
             seeders: totals.seeders,
             leechers: totals.leechers,
             rows_waiting: ledger.len() as u64,
+            rows_written: private.rows_written(),
             oldest_row_secs: ledger.oldest(now).unwrap_or_default().as_secs(),
             rows_left_out: RowsLeftOut { gone, changed, seen },
         })

@@ -3,6 +3,8 @@
 
 mod faults;
 mod llmpt;
+mod logins;
 mod meeting;
 mod node;
 mod places;
+mod releases;

@@ -66,7 +66,7 @@ pub(super) struct MemberShard {
 }
 
 impl MemberShard {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self { members: Table::new(secret), credit: Table::new(secret), credit_since_secs: 0 }
     }
 

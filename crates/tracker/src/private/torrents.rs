@@ -110,7 +110,7 @@ pub(super) struct TorrentShard {
 const COMPLETIONS_MAX: usize = 16_384;
 
 impl TorrentShard {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
             torrents: Table::new(secret),
             tokens: Table::new(secret),
