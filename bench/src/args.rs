@@ -58,6 +58,7 @@ programs
   map       what viewers of the map cost our announces
   private   private mode beside open mode: speed, memory, time to load
   shared    what sharing costs a node, and what one Redis core carries
+  shared-faults  what clients notice while Redis, a master of it or a node is gone
   null-udp  a responder without state on --port
   null-http the same over HTTP
 
@@ -65,6 +66,7 @@ options
   --peerage PATH    our server (or PEERAGE; default target/release/peerage)
   --only A,B        contestants: null, peerage, opentracker, aquatic, aquatic-uring, nginx;
                     of private: open, sqlite, mariadb, nginx, ocelot, memory
+                    of shared-faults, the faults as its tables name them
   --ocelot PATH     an Ocelot to be measured beside (private)
   --seconds N       length of each measurement
   --rounds N        measurements of each contestant; medians are reported

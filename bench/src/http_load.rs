@@ -384,7 +384,8 @@ fn write_request(request: &mut Vec<u8>, to: SocketAddr, reuse: Reuse, ask: HttpA
         let _ = write!(
             request,
             "&peer_id=-qB4650-{:012}&port={}&uploaded={uploaded}&downloaded={downloaded}\
-             &left={left}&corrupt=0&key={:08X}&numwant=30&compact=1&no_peer_id=1&supportcrypto=1&redundant=0",
+             &left={left}&corrupt=0&key={:08X}&numwant=30&compact=1&no_peer_id=1&supportcrypto=1\
+             &redundant=0",
             peer.number, peer.port, peer.number
         );
     }

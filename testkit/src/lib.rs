@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bencode;
+mod certificates;
 mod compact;
 mod daemon;
 mod folder;
@@ -24,12 +25,13 @@ pub mod udp;
 mod wait;
 pub mod websocket;
 
+pub use certificates::{Authority, Certified};
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
 pub use mariadb::{GazelleTables, MariaDb, SqlMode};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, Signal};
-pub use run::{Ended, run};
+pub use run::{Ended, run, run_in};
 pub use server::{Counts, Server};
 pub use wait::{Wait, wait_for};

@@ -26,18 +26,30 @@ pub fn run(
     arguments: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<Ended, String> {
-    let folder = Folder::new("run")?;
-    let mut process = start(program, arguments, variables, &folder)?;
+    run_in(Folder::new("run")?.path(), program, arguments, variables)
+}
+
+/// As [`run`], in a folder that is there.
+pub fn run_in(
+    folder: &Path,
+    program: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Ended, String> {
+    let outputs = Folder::new("run")?;
+    let mut process = start(program, arguments, variables, folder, &outputs)?;
     let code = process.ended(LIMIT)?;
     Ok(Ended { code, stdout: process.output(), stderr: process.log() })
 }
 
-/// Starts `program` in `folder`, with nothing of its own in the environment but `variables`.
+/// Starts `program` in `folder`, with nothing of its own in the environment but `variables`. What
+/// it prints goes to files in `outputs`.
 pub(crate) fn start(
     program: &Path,
     arguments: &[&str],
     variables: &[(&str, &str)],
-    folder: &Folder,
+    folder: &Path,
+    outputs: &Folder,
 ) -> Result<Process, String> {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -45,8 +57,8 @@ pub(crate) fn start(
             command.env_remove(name);
         }
     }
-    command.args(arguments).envs(variables.iter().copied()).current_dir(folder.path());
-    let (output, log) = (folder.path().join("output"), folder.path().join("log"));
+    command.args(arguments).envs(variables.iter().copied()).current_dir(folder);
+    let (output, log) = (outputs.path().join("output"), outputs.path().join("log"));
     Process::start_apart("peerage", &mut command, &output, &log)
 }
 

@@ -19,7 +19,7 @@ pub struct Server {
     lines: Vec<String>,
     port: u16,
     // Dropped after the process that writes to it.
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// What a scrape says of a swarm.
@@ -57,16 +57,21 @@ impl Server {
         variables: &[(&str, &str)],
     ) -> Result<Self, String> {
         let folder = Folder::new("server")?;
-        let mut process = run::start(program, arguments, variables, &folder)?;
+        let mut process = run::start(program, arguments, variables, folder.path(), &folder)?;
         let lines = process.output_up_to("ready", LIMIT)?;
         let port = lines.first().and_then(|line| listener_port(line));
         let port = port.ok_or_else(|| process.explain(&format!("no port in {lines:?}")))?;
-        Ok(Self { process, lines, port, _folder: folder })
+        Ok(Self { process, lines, port, folder })
     }
 
     /// What it printed up to `ready`.
     pub fn lines(&self) -> &[String] {
         &self.lines
+    }
+
+    /// The folder it was started in; gone with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The one port of all its listeners.

@@ -50,6 +50,9 @@ pub(crate) struct Sources {
 /// the configuration file.
 pub(crate) const CHANGED_FILE: &str = "changed.toml";
 
+/// The data folder where none is named: in the folder that the program was started in.
+pub(crate) const DATA_DIR: &str = "peerage-data";
+
 /// The configuration as written, with the place each value comes from.
 #[derive(Clone, Default)]
 pub(crate) struct Config {
@@ -118,6 +121,7 @@ impl Config {
             config.take(key, Origin::Flag(flag), &Raw::Text(text), text, &mut errors);
         }
         config.take_environment(&sources.environment, &mut errors);
+        config.find_data_dir();
         config.unchanged = Some(Arc::new(config.clone()));
         config.take_changed(sources, &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(errors) }
@@ -158,6 +162,19 @@ impl Config {
         let mut errors = Vec::new();
         config.take_file(Written::ByApi, path, text, &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// Without a data folder that is named, the one beside us is taken if it is there, so that the
+    /// commands find the tracker's; a private tracker that has no other place makes it.
+    fn find_data_dir(&mut self) {
+        let Values { private, database, gazelle, process, .. } = &mut self.values;
+        let is_needed = private.enabled
+            && database.url.0.is_empty()
+            && gazelle.site_password.0.is_none()
+            && database.schema != value::Schema::Gazelle;
+        if process.data_dir.is_none() && (is_needed || Path::new(DATA_DIR).is_dir()) {
+            process.data_dir = Some(DATA_DIR.into());
+        }
     }
 
     fn take_changed(&mut self, sources: &Sources, errors: &mut Vec<ConfigError>) {

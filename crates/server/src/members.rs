@@ -14,8 +14,8 @@ use peerage_tracker::private::{
     Client, Member, MemberId, Passkey, Pricing, Token, Torrent, TorrentId,
 };
 
-use crate::config::Config;
 use crate::config::value::Schema as Written;
+use crate::config::{Config, DATA_DIR};
 use crate::serve::Failure;
 
 /// Entries that a list reads at once.
@@ -170,8 +170,10 @@ fn options(config: &Config) -> Result<Options, String> {
             format!("sqlite:{}", data_dir.join("peerage.sqlite").display())
         }
         (_, None) => {
-            let line = "members are kept in process.data_dir: name it by --data-dir or -c FILE";
-            return Err(line.into());
+            return Err(format!(
+                "there is no folder {DATA_DIR} here: run this where `peerage serve --private` was \
+                 started, or name the tracker's by --data-dir or -c FILE"
+            ));
         }
     };
     Ok(Options::new(url, Schema::Own))

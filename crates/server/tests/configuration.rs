@@ -195,8 +195,10 @@ fn mode_is_a_word_for_private_enabled() {
     let ended = run(&["print-config", "--data-dir", "x"], &[("PEERAGE__MODE", "private")]);
     assert!(ended.stdout.contains("[private]\nenabled = true\n"), "{}", ended.stderr);
     check_file("mode = \"secret\"\n", &["p.toml:1: mode = secret", "\"open\", \"private\""]);
-    // Without a folder there is no place for a database of its own.
-    check_arguments(&["serve", "--private"], &[], &["database.url", "process.data_dir"]);
+    let ended = run(&["print-config", "--private"], &[]);
+    assert!(ended.stdout.contains("\ndata_dir = \"peerage-data\"\n"), "{}", ended.stdout);
+    let site = [("PEERAGE__GAZELLE__SITE_PASSWORD", "abcdefghijklmnopqrstuvwxyz012345")];
+    check_arguments(&["serve", "--private"], &site, &["database.url", "the site's database"]);
 }
 
 #[test]

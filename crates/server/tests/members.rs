@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use peerage_testkit::{Folder, Server, Wait, run, wait_for};
+use peerage_testkit::{Folder, Server, Wait, run, run_in, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_peerage");
 
@@ -111,15 +111,17 @@ fn announce(server: &Server, passkey: &str, more: &str) -> String {
 
 #[test]
 fn three_commands_make_a_private_tracker() {
-    let folder = Folder::new("members").expect("a temporary folder");
-    let data_dir = folder.path().join("data");
-    std::fs::create_dir(&data_dir).expect("it is new");
-    let data_dir = data_dir.display().to_string();
-    let flags = ["--private", "--data-dir", &data_dir];
-    let server = Server::start(Path::new(PROGRAM), &flags).expect("it starts");
-    let lines = peerage(&folder, "user add ann");
+    let server = Server::start(Path::new(PROGRAM), &["--private"]).expect("it starts");
+    let peerage = |line: &str| -> Vec<String> {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let ended = run_in(server.folder(), Path::new(PROGRAM), &arguments, &[]);
+        let ended = ended.expect("it ends");
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+        ended.stdout.lines().map(str::to_owned).collect()
+    };
+    let lines = peerage("user add ann");
     let passkey = lines[0].strip_prefix("passkey   ").expect("the passkey is first");
-    peerage(&folder, &format!("torrent add {} --title file", "61".repeat(20)));
+    peerage(&format!("torrent add {} --title file", "61".repeat(20)));
     let start = "&uploaded=0&downloaded=0&left=100&event=started";
     let seen = wait_for("members", Duration::from_secs(60), || {
         let reply = announce(&server, passkey, start);
@@ -130,10 +132,15 @@ fn three_commands_make_a_private_tracker() {
     assert!(reply.contains("8:completei1e"), "{reply}");
     let wrong = announce(&server, &"x".repeat(32), start);
     assert!(wrong.contains("failure reason"), "{wrong}");
+    let written = wait_for("accounts", Duration::from_secs(60), || {
+        let (users, torrents) = (peerage("user list"), peerage("torrent list"));
+        let is_counted = users == ["1 ann uploaded=7 downloaded=100"]
+            && torrents[0].contains("file seeders=1 leechers=0 completed=1");
+        let both = format!("{users:?} {torrents:?}");
+        Ok(if is_counted { Wait::Done(()) } else { Wait::NotYet(both) })
+    });
+    written.expect("what was moved is written with the next flush");
     server.stop().expect("it stops in good order");
-    assert_eq!(peerage(&folder, "user list"), ["1 ann uploaded=7 downloaded=100"]);
-    let torrents = peerage(&folder, "torrent list");
-    assert!(torrents[0].contains("file seeders=1 leechers=0 completed=1"), "{torrents:?}");
 }
 
 #[test]

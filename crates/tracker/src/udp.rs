@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
 use peerage_proto::{Family, Route};
 use peerage_swarm::Now;
 
+use crate::announce::Manner;
 use crate::{
     Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Refused,
     Tracker, Worker, private,
@@ -75,16 +76,6 @@ pub struct Endpoint {
     worker: Worker,
     /// Whether only members are served.
     is_private: bool,
-}
-
-/// How a batch is answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    AtOnce,
-    /// What other nodes are asked about is left.
-    Patiently,
-    /// It was left before, and counted.
-    Late,
 }
 
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
@@ -203,13 +194,21 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
+                // The field has room for IPv4 alone, and replies are in the datagram's family.
+                let address = match family {
+                    Family::V4 if request.claimed_ip != 0 && !self.is_private => {
+                        let claimed = || Some(Ipv4Addr::from_bits(request.claimed_ip).into());
+                        self.worker.rules.address(source, claimed)
+                    }
+                    _ => source,
+                };
                 if manner != Manner::Late {
-                    self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                    self.worker.count_announce(Protocol::Udp, address, &request.peer_id);
                 }
                 if let Some(private) = self.tracker.private() {
                     return read_member(private, source, request);
                 }
-                let announce = self.announce(source, &request);
+                let announce = self.announce(address, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
                 Step::Announce(transaction_id, prepared)
             }

@@ -27,7 +27,7 @@ const BATCH_ROWS_MAX: usize = 10_000;
 /// The longest wait between two tries to write.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How often it is logged that nothing can be written.
+/// How often it is logged that nothing can be written, while the reason is the same.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// How often expired peers are looked for.
@@ -54,7 +54,8 @@ pub(super) struct Ledger {
     is_gazelle: bool,
     /// Flushes that failed in a row.
     failures: u32,
-    complained: Option<Instant>,
+    /// When it was last logged that nothing can be written, and why.
+    complained: Option<(Instant, peerage_sql::Error)>,
     /// Held by a reload or a check: one at a time.
     reading: Arc<Mutex<()>>,
 }
@@ -205,10 +206,11 @@ impl Ledger {
     }
 
     fn complain(&mut self, error: &peerage_sql::Error) {
-        if self.complained.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
+        let complained = self.complained.as_ref();
+        if complained.is_some_and(|(at, why)| at.elapsed() < COMPLAIN_EVERY && why == error) {
             return;
         }
-        self.complained = Some(Instant::now());
+        self.complained = Some((Instant::now(), error.clone()));
         let ledger = private(&self.tracker).ledger();
         let oldest = ledger.oldest(self.around.clock.now()).unwrap_or_default();
         error!(

@@ -65,11 +65,8 @@ impl Settings {
             false => Schema::Own,
         };
         let url = values.database.url.0.clone();
-        if url.is_empty() && (is_gazelle || values.process.data_dir.is_none()) {
-            let right = match is_gazelle {
-                true => "the site's database, such as \"mysql://user:password@host/gazelle\"",
-                false => "a URL, or process.data_dir a folder, for a database of its own there",
-            };
+        if url.is_empty() && is_gazelle {
+            let right = "the site's database, such as \"mysql://user:password@host/gazelle\"";
             return Err(config.wrong("database.url", right.into()));
         }
         let mut store = Options::new(url, schema);

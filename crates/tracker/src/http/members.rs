@@ -72,7 +72,7 @@ impl Endpoint {
         head: &Head,
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
-        let Self { tracker, settings, worker, scraped } = self;
+        let Self { tracker, settings, worker, scraped, .. } = self;
         worker.counters.request(Protocol::Http, Family::of(address), Kind::Scrape);
         tracker.private().ok_or(Refusal::NoMembers)?.standing(passkey)?;
         scraped.clear();
