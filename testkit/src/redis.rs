@@ -1,4 +1,5 @@
-//! Real `redis-server` processes, or one of Valkey: one, a master with replicas and Sentinels, a Cluster.
+//! Real `redis-server` processes, or one of Valkey: one, a master with replicas and Sentinels, a
+//! Cluster.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
