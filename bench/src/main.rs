@@ -16,6 +16,9 @@ mod network;
 mod null_http;
 mod null_udp;
 mod pause;
+mod private;
+mod private_memory;
+mod private_tables;
 mod probe;
 mod process;
 mod report;
@@ -83,6 +86,8 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "steady" => steady::run,
         "pause" => pause::run,
         "map" => map::run,
+        "private" => private::run,
+        "private-memory" => return private_memory::run(options),
         "shared" => shared::run,
         "shared-faults" => shared_faults::run,
         _ => return Err("no such program; see --help".to_owned()),

@@ -1,5 +1,5 @@
 //! A hash table of small items, open-addressed in one block: an item is where its hash says or in
-//! the next free slot after that, so that it is found in the one cache line that was fetched for it.
+//! the next free slot after that, so that it is found in the one line that was fetched for it.
 //!
 //! Hashes are made by the caller, with a secret where a client can choose what is hashed.
 
