@@ -28,6 +28,9 @@ pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
 }
 
 fn settings(job: &Job, web_port: u16) -> String {
+    // It says `stopped` once, and by itself gives up after 5 s, which a busy machine may take. On
+    // loopback it would ask no tracker whose path does not start with /announce.
+    //
     // One address, not the interface `lo`: bound to that, it dials no peer at `[::1]`.
     let address = match job.family {
         Family::V4 => "127.0.0.1",
@@ -49,6 +52,7 @@ Session\\PeXEnabled=false
 Session\\Port={peer_port}
 Session\\QueueingSystemEnabled=false
 Session\\SSRFMitigation=false
+Session\\StopTrackerTimeout=60
 
 [LegalNotice]
 Accepted=true

@@ -24,6 +24,8 @@ session = libtorrent.session({
     "min_reconnect_time": 1,
     # Else no tracker on loopback is asked whose path does not start with /announce.
     "ssrf_mitigation": False,
+    # It says `stopped` once: by itself it gives up after 5 s, which a busy machine may take.
+    "stop_tracker_timeout": 60,
     "alert_mask": libtorrent.alert.category_t.status_notification
     | libtorrent.alert.category_t.error_notification
     | libtorrent.alert.category_t.tracker_notification
