@@ -11,12 +11,14 @@ use peerage_sql::{Schema, Store};
 use peerage_tracker::private::{Batch, Member, Private, Torrent};
 use peerage_tracker::{Now, Tracker};
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use super::accounting::Accounting;
 use super::leftovers::Leftovers;
-use super::{Job, Settings, load};
+use super::tables::Tables;
+use super::{Job, Settings, load, private_of as private};
 use crate::clock::Clock;
 use crate::gazelle::calls::Calls;
 use crate::gazelle::updates::Updates;
@@ -55,8 +57,6 @@ pub(super) struct Ledger {
     /// Flushes that failed in a row.
     failures: u32,
     complained: Option<Instant>,
-    /// Held by a reload or a check: one at a time.
-    reading: Arc<Mutex<()>>,
 }
 
 /// What else the thread needs.
@@ -69,8 +69,10 @@ pub(super) struct Around {
     pub(super) leftovers: Leftovers,
     /// The time.
     pub(super) clock: Clock,
-    /// Of our own tables, as they were read last.
-    pub(super) revision: i64,
+    /// What is counted of the writing.
+    pub(super) accounting: Arc<Accounting>,
+    /// What the API asks for.
+    pub(super) tables: Arc<Tables>,
 }
 
 /// How the tables and the memory compare.
@@ -113,7 +115,6 @@ impl Ledger {
             is_gazelle: matches!(settings.store.schema, Schema::Gazelle(_)),
             failures: 0,
             complained: None,
-            reading: Arc::default(),
         }
     }
 
@@ -129,6 +130,10 @@ impl Ledger {
             match timeout_at(flush_at.min(expire_at), jobs.recv()).await {
                 Ok(Some(Job::Reload)) => self.start_reload(),
                 Ok(Some(Job::Check(reply))) => self.start_check(reply),
+                Ok(Some(Job::Manage(work))) => {
+                    let tables = Arc::clone(&self.around.tables);
+                    tokio::spawn(async move { tables.in_turn(work(Arc::clone(&tables))).await });
+                }
                 Ok(Some(Job::Stop) | None) => break,
                 Err(_) if Instant::now() >= flush_at => {
                     if self.flush().await {
@@ -170,11 +175,15 @@ impl Ledger {
             let mut batch = private(&self.tracker).ledger().take_batch(BATCH_ROWS_MAX);
             let is_last = batch.rows() < BATCH_ROWS_MAX;
             self.tell_site(&mut batch);
+            let rows = batch.rows();
             let outcome = self.store.write(batch).await;
+            let (left, dead) = (outcome.left.rows(), outcome.dead.len());
+            self.around.accounting.count(rows.saturating_sub(left + dead), dead);
             private(&self.tracker).ledger().put_back(outcome.left);
             self.around.leftovers.bury(&outcome.dead);
             if let Some(error) = outcome.error {
                 self.failures = self.failures.saturating_add(1);
+                self.around.accounting.failed();
                 self.complain(&error);
                 return false;
             }
@@ -186,6 +195,7 @@ impl Ledger {
             info!("what was announced is written again, after {} tries", self.failures);
         }
         (self.failures, self.complained) = (0, None);
+        self.around.accounting.succeeded(self.around.clock.now());
         true
     }
 
@@ -218,10 +228,8 @@ impl Ledger {
 
     /// Reads the tables again where somebody has changed them, such as the command line: not while
     /// they are being read.
-    async fn follow_changes(&mut self) {
-        let Ok(revision) = self.store.revision().await else { return };
-        if revision != self.around.revision && self.reading.try_lock().is_ok() {
-            self.around.revision = revision;
+    async fn follow_changes(&self) {
+        if self.around.tables.is_to_be_read().await {
             self.start_reload();
         }
     }
@@ -229,7 +237,8 @@ impl Ledger {
     /// Reads the tables again. Announces go on, and so do flushes.
     fn start_reload(&self) {
         let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, updates) = (Arc::clone(&self.reading), self.around.updates.clone());
+        let (reading, updates) =
+            (Arc::clone(&self.around.tables.reading), self.around.updates.clone());
         tokio::spawn(async move {
             let _one_at_a_time = reading.lock().await;
             match reload(&store, &tracker, updates).await {
@@ -241,7 +250,7 @@ impl Ledger {
 
     fn start_check(&self, reply: oneshot::Sender<Result<Check, String>>) {
         let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, now) = (Arc::clone(&self.reading), self.around.clock.now());
+        let (reading, now) = (Arc::clone(&self.around.tables.reading), self.around.clock.now());
         tokio::spawn(async move {
             let _one_at_a_time = reading.lock().await;
             // Who asked may have gone.
@@ -272,10 +281,6 @@ impl Ledger {
             warn!("the database did not let us go in time");
         }
     }
-}
-
-fn private(tracker: &Tracker) -> &Private {
-    tracker.private().expect("there is no ledger without members")
 }
 
 async fn reload(
