@@ -53,12 +53,14 @@ programs
   pause     how long the store makes announces wait while peers expire
   map       what viewers of the map cost our announces
   shared    what sharing costs a node, and what one Redis core carries
+  shared-faults  what clients notice while Redis, a master of it or a node is gone
   null-udp  a responder without state on --port
   null-http the same over HTTP
 
 options
   --peerage PATH    our server (or PEERAGE; default target/release/peerage)
-  --only A,B        contestants: null, peerage, opentracker, aquatic, aquatic-uring, nginx
+  --only A,B        contestants: null, peerage, opentracker, aquatic, aquatic-uring, nginx;
+                    of shared-faults, the faults as its tables name them
   --seconds N       length of each measurement
   --rounds N        measurements of each contestant; medians are reported
   --peers N         peers of the population

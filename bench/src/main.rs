@@ -16,10 +16,12 @@ mod network;
 mod null_http;
 mod null_udp;
 mod pause;
+mod probe;
 mod process;
 mod report;
 mod servers;
 mod shared;
+mod shared_faults;
 mod socket;
 mod steady;
 mod trial;
@@ -82,10 +84,15 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "pause" => pause::run,
         "map" => map::run,
         "shared" => shared::run,
+        "shared-faults" => shared_faults::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();
-    socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
+    // Clients that sleep, and many servers: the system spreads them better than we do.
+    if name != "shared-faults" {
+        let pinned = socket::pin(options.load_core());
+        pinned.map_err(|error| format!("cannot choose a core: {error}"))?;
+    }
     let Some(nice) = options.nice else { return program(options) };
     set_nice(nice).map_err(|error| format!("--nice {nice}: {error}"))?;
     let result = program(options);

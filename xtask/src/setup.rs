@@ -25,7 +25,7 @@ enum Gives {
     Font(&'static str),
 }
 
-const PACKAGES: [Package; 13] = [
+const PACKAGES: [Package; 15] = [
     Package { name: "transmission-daemon", gives: Gives::Program("transmission-daemon") },
     Package { name: "aria2", gives: Gives::Program("aria2c") },
     Package { name: "qbittorrent-nox", gives: Gives::Program("qbittorrent-nox") },
@@ -33,6 +33,9 @@ const PACKAGES: [Package; 13] = [
     Package { name: "python3-venv", gives: Gives::Module("ensurepip") },
     Package { name: "mariadb-server", gives: Gives::Program("mariadbd") },
     Package { name: "postgresql", gives: Gives::Program("pg_createcluster") },
+    Package { name: "sqlite3", gives: Gives::Program("sqlite3") },
+    // For certificates of servers that speak TLS.
+    Package { name: "openssl", gives: Gives::Program("openssl") },
     Package { name: "redis-server", gives: Gives::Program("redis-server") },
     Package { name: "nodejs", gives: Gives::Program("node") },
     Package { name: "npm", gives: Gives::Program("npm") },

@@ -43,7 +43,7 @@ pub enum Request<'a> {
     Scrape(Scrape<'a>),
 }
 
-/// An announce. Its IP address field is left out: the source address is the peer's (BEP 7 of 2020).
+/// An announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announce<'a> {
     /// As handed out by an earlier connect; not yet checked.

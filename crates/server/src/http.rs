@@ -6,6 +6,7 @@
 //!
 //! - `connection`: one connection, from bytes read to bytes sent.
 //! - `worker`: the loop: readiness, accepting, timeouts.
+//! - `late`: replies that wait for what other nodes know.
 //! - `slots`: the connections of a worker, bounded in number.
 //! - `full_scrape`: replies too long for the loop, each sent from a thread of its own.
 //! - `status`: what is counted.
@@ -13,6 +14,7 @@
 
 mod connection;
 mod full_scrape;
+mod late;
 mod slots;
 mod status;
 #[cfg(test)]
@@ -113,6 +115,7 @@ pub(crate) struct Listeners {
     listeners: Vec<(mio::net::TcpListener, SocketAddr)>,
     settings: Settings,
     status: Arc<Status>,
+    patience: Duration,
 }
 
 /// Binds the listeners of `workers` workers to `addresses`. All workers share each address; the
@@ -129,8 +132,12 @@ pub(crate) fn bind(
         connections_max: (settings.connections_max / workers_of(workers).max(1)).max(1),
         ..settings.clone()
     };
-    let listeners =
-        |listeners| Listeners { listeners, settings: share.clone(), status: Arc::default() };
+    let listeners = |listeners| Listeners {
+        listeners,
+        settings: share.clone(),
+        status: Arc::default(),
+        patience: Duration::ZERO,
+    };
     Ok(all.into_iter().map(listeners).collect())
 }
 
@@ -181,6 +188,11 @@ impl Listeners {
     /// Counters that stay readable while the worker runs and after it has ended.
     pub(crate) fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
+    }
+
+    /// Lets the reply to the first announce of a swarm wait so long for the peers of other nodes.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Answers until asked to stop; connections are then closed as they are. Blocks the thread.

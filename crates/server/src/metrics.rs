@@ -201,7 +201,7 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     let counters = [
         ("credited_upload_bytes_total", "Bytes credited to members.", stats.credited.uploaded),
         ("charged_download_bytes_total", "Bytes charged to members.", stats.credited.downloaded),
-        ("ledger_rows_written_total", "Rows written.", database.rows_written),
+        ("ledger_rows_written_total", "Rows written.", stats.rows_written),
         ("ledger_rows_refused_total", "Rows the database refused.", database.rows_refused),
     ];
     for (name, help, value) in counters {

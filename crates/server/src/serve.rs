@@ -91,6 +91,16 @@ pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Fai
     Ok((config, settings))
 }
 
+/// The configuration, with the files that are read at the start alone.
+fn at_start(sources: &Sources) -> Result<(Config, Settings), Failure> {
+    let (config, mut settings) = configuration(sources)?;
+    if let Some(shared) = &mut settings.shared {
+        let read = shared.read_certificates(&config);
+        read.map_err(|error| Failure::Config(vec![error]))?;
+    }
+    Ok((config, settings))
+}
+
 /// What `config` means on this machine.
 fn meaning(config: &Config) -> Result<Settings, ConfigError> {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
@@ -99,7 +109,7 @@ fn meaning(config: &Config) -> Result<Settings, ConfigError> {
 
 /// The configuration with the lists it names: what `check-config` checks.
 pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
-    let (config, settings) = configuration(sources)?;
+    let (config, settings) = at_start(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
@@ -108,7 +118,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 
 /// Runs the tracker until it is asked to stop.
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
-    let (config, settings) = configuration(&sources)?;
+    let (config, settings) = at_start(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
@@ -320,6 +330,7 @@ impl Running {
                     waits: Arc::clone(&self.settings.waits),
                     site: self.private.as_ref().and_then(|private| private.site.clone()),
                 };
+                let listeners = listeners.with_patience(patience);
                 let run = move || listeners.run(answering, clock, stop);
                 threads.spawn_io(format!("http-{index}"), run)?;
             }

@@ -281,6 +281,7 @@ fn rules(config: &Config, cpus: usize) -> Result<Rules, ConfigError> {
         full_scrape: values.full_scrape,
         scrape_hashes_max: values.scrape_hashes_max.to(),
         keep_alive: config.values.http.keep_alive,
+        claims_from: values.claims_from.0.as_slice().into(),
         access: Arc::default(),
     })
 }

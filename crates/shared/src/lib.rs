@@ -6,6 +6,7 @@
 //!
 //! - `target`: where Redis is, from a URL.
 //! - `places`: the masters, their connections, and which keys each has.
+//! - `lost`: why Redis is not reached, for the operator.
 //! - `trip`: the script that updates one swarm, its arguments and its reply.
 //! - `node`: the loop: when a trip leaves, and what happens when none comes back.
 //! - `status`: what is counted.
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod lost;
 mod node;
 mod places;
 mod status;
@@ -23,5 +25,5 @@ mod trip;
 
 pub use node::Node;
 pub use status::Status;
-pub use target::{Target, TargetError};
+pub use target::{Certificates, Target, TargetError};
 pub use trip::Layout;

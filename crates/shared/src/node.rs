@@ -20,7 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::places::{self, Lost, Places, REPLY_TIME_MAX};
+use crate::lost::Lost;
+use crate::places::{self, Places, REPLY_TIME_MAX};
 use crate::status::Status;
 use crate::target::Target;
 use crate::trip::Layout;
@@ -99,6 +100,8 @@ struct Carrier<N> {
     looked: Instant,
     key_looked: Option<Instant>,
     subscription: Option<Subscription>,
+    /// When to seek a subscription again.
+    hear_again: Retry,
     messages: mpsc::Sender<Vec<u8>>,
     /// Whether the last thing logged was that Redis cannot be reached.
     complained: bool,
@@ -124,7 +127,7 @@ impl Node {
                     continue;
                 }
             }
-            while carrier.flush().await == Flushed::MoreWaits {
+            while carrier.flush().await == Flushed::MoreWaits && !is_stopped() {
                 while let Ok(message) = messages.try_recv() {
                     carrier.hear(&message);
                 }
@@ -150,6 +153,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         let started = Instant::now();
         Self {
             retry: Retry::new(share.options().node),
+            hear_again: Retry::new(share.options().node),
             node,
             share,
             now,
@@ -191,7 +195,7 @@ impl<N: Fn() -> Now> Carrier<N> {
                 Some(tokio::spawn(async move { Places::find(&target, known, &script).await }));
         }
         let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
-        if self.subscription.as_ref().is_none_or(lost) {
+        if self.subscription.as_ref().is_none_or(lost) && self.hear_again.is_due() {
             self.subscribe().await;
         }
         if self.looked.elapsed() >= LOOK_EVERY {
@@ -224,6 +228,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.look().await;
             self.agree().await;
             self.subscription = None;
+            self.hear_again.succeeded();
             self.share.start_over();
             self.share.listen();
         }
@@ -231,6 +236,11 @@ impl<N: Fn() -> Now> Carrier<N> {
 
     fn lost(&mut self, lost: &Lost) {
         self.retry.failed();
+        self.complain(lost);
+    }
+
+    /// Says once what is wrong, until nothing is.
+    fn complain(&mut self, lost: &Lost) {
         if !std::mem::replace(&mut self.complained, true) {
             warn!("shared: {}: {lost}; trying on", self.node.target);
         }
@@ -325,10 +335,20 @@ impl<N: Fn() -> Now> Carrier<N> {
         };
         let at = (master.host.as_str(), master.port);
         let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
-        if let Ok(connection) = made {
-            self.subscription = Some(Subscription { _connection: connection, lost });
-            // What was published before is made up for by asking about every swarm.
-            self.share.start_over();
+        match made {
+            Ok(connection) => {
+                self.subscription = Some(Subscription { _connection: connection, lost });
+                self.hear_again.succeeded();
+                if self.places.is_whole() && std::mem::take(&mut self.complained) {
+                    info!("shared: {} is heard again", self.node.target);
+                }
+                // What was published before is made up for by asking about every swarm.
+                self.share.start_over();
+            }
+            Err(error) => {
+                self.hear_again.failed();
+                self.complain(&error.into());
+            }
         }
     }
 
@@ -451,7 +471,8 @@ impl<N: Fn() -> Now> Carrier<N> {
             "READONLY" | "NOSCRIPT" | "LOADING" | "MASTERDOWN" => self.drop_master(number),
             code => {
                 if self.paused_until <= Instant::now() {
-                    warn!("shared: Redis refuses to be told: {code}");
+                    let details = error.details().unwrap_or_default();
+                    warn!("shared: Redis refuses to be told: {code} {details}");
                 }
                 self.paused_until = Instant::now() + REFUSED_PAUSE;
                 // Nobody should wait for answers that do not come.

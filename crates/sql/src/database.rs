@@ -12,10 +12,13 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, MySql, Postgres, Row as _, Sqlite};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, MySql, Postgres, Row as _, Sqlite,
+};
 use tokio::time::timeout;
 
 use crate::error::{Failure, classify};
+use crate::place::Place;
 use crate::statement::Statement;
 use crate::{Dialect, Error, Options, Schema};
 
@@ -32,6 +35,7 @@ const STATEMENT_BYTES_MAX: usize = 1 << 20;
 /// A database, and what it allows.
 pub(crate) struct Database {
     pool: Pool,
+    place: Place,
     pub(crate) dialect: Dialect,
     connect_time_max: Duration,
     statement_time_max: Duration,
@@ -147,10 +151,11 @@ macro_rules! each {
 impl Database {
     /// A database that is connected to when it is needed first.
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
-        let setup = |error: sqlx::Error| Error::Setup(error.to_string());
-        let dialect = options.dialect().ok_or_else(|| {
-            Error::Setup("its address must start with sqlite:, mysql: or postgres:".to_owned())
-        })?;
+        let dialect = options.checked_dialect()?;
+        let setup = |error: sqlx::Error| match error {
+            sqlx::Error::Configuration(what) => Error::Setup(format!("database.url: {what}")),
+            error => Error::Setup(format!("database.url: {error}")),
+        };
         let (most, time) = (options.connections_max.clamp(1, 4), options.connect_time_max);
         macro_rules! pool {
             ($options:ident, $connect:expr) => {
@@ -163,7 +168,7 @@ impl Database {
                     .connect_lazy_with($connect.disable_statement_logging())
             };
         }
-        let pool = match dialect {
+        let (pool, place) = match dialect {
             Dialect::MySql => {
                 let connect = MySqlConnectOptions::from_str(&options.url).map_err(setup)?;
                 let connect = match options.schema {
@@ -173,11 +178,14 @@ impl Database {
                     }
                     Schema::Own => connect,
                 };
-                Pool::MySql(pool!(MySqlPoolOptions, connect))
+                let place = Place::from(&connect);
+                (Pool::MySql(pool!(MySqlPoolOptions, connect)), place)
             }
             Dialect::Postgres => {
                 let connect = PgConnectOptions::from_str(&options.url).map_err(setup)?;
-                Pool::Postgres(pool!(PgPoolOptions, connect.application_name("peerage")))
+                let place = Place::from(&connect);
+                let connect = connect.application_name("peerage");
+                (Pool::Postgres(pool!(PgPoolOptions, connect)), place)
             }
             Dialect::Sqlite => {
                 let connect = SqliteConnectOptions::from_str(&options.url).map_err(setup)?;
@@ -186,15 +194,20 @@ impl Database {
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(SQLITE_BUSY_TIME_MAX);
-                Pool::Sqlite(pool!(SqlitePoolOptions, connect))
+                let place = Place::from(&connect);
+                (Pool::Sqlite(pool!(SqlitePoolOptions, connect)), place)
             }
         };
+        place.check()?;
         let (connect_time_max, statement_time_max) = (time, options.statement_time_max);
-        Ok(Self { pool, dialect, connect_time_max, statement_time_max })
+        Ok(Self { pool, place, dialect, connect_time_max, statement_time_max })
     }
 
     /// A connection that answers.
     pub(crate) async fn acquire(&self) -> Result<Connection, Error> {
+        if self.is_apart() {
+            self.try_once().await?;
+        }
         let acquired = async {
             Ok(match &self.pool {
                 Pool::MySql(pool) => Inner::MySql(pool.acquire().await?),
@@ -208,7 +221,14 @@ impl Database {
                 Ok(acquired) => acquired,
                 Err(_) => Err(sqlx::Error::PoolTimedOut),
             };
-        let inner = acquired.map_err(|error| Error::from(classify(self.dialect, &error)))?;
+        let inner = match acquired {
+            Ok(inner) => inner,
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.try_once().await?;
+                return Err(self.place.in_use());
+            }
+            Err(error) => return Err(self.place.explain(&error)),
+        };
         let mut connection = Connection {
             inner: Some(inner),
             dialect: self.dialect,
@@ -225,6 +245,32 @@ impl Database {
             connection.statement_bytes_max = STATEMENT_BYTES_MAX.min(bytes.saturating_sub(64));
         }
         Ok(connection)
+    }
+
+    /// Whether there is no connection at all.
+    fn is_apart(&self) -> bool {
+        match &self.pool {
+            Pool::MySql(pool) => pool.size() == 0,
+            Pool::Postgres(pool) => pool.size() == 0,
+            Pool::Sqlite(pool) => pool.size() == 0,
+        }
+    }
+
+    /// Makes a connection besides and closes it: the pool tries again for as long as it may and
+    /// then has forgotten why, and an operator has to be told.
+    async fn try_once(&self) -> Result<(), Error> {
+        let trying = async {
+            match &self.pool {
+                Pool::MySql(pool) => pool.connect_options().connect().await?.close().await,
+                Pool::Postgres(pool) => pool.connect_options().connect().await?.close().await,
+                // A file is no farther than the file itself, and the pool tells at once.
+                Pool::Sqlite(_) => Ok(()),
+            }
+        };
+        match timeout(self.connect_time_max, trying).await {
+            Ok(tried) => tried.map_err(|error| self.place.explain(&error)),
+            Err(_) => Err(self.place.silent(self.connect_time_max)),
+        }
     }
 
     /// Closes all connections, within the time a statement may take.

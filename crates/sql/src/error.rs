@@ -67,6 +67,9 @@ pub(crate) fn classify(dialect: Dialect, error: &sqlx::Error) -> Failure {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             Failure::Error(Error::Setup(error.to_string()))
         }
+        sqlx::Error::Io(what) => {
+            Failure::Error(Error::Lost(format!("the connection has ended: {what}")))
+        }
         _ => Failure::Error(Error::Lost(error.to_string())),
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod gazelle;
 mod options;
 mod own;
+mod place;
 mod statement;
 mod store;
 mod write;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Error;
+
 /// Which language a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -12,6 +14,17 @@ pub enum Dialect {
     MySql,
     /// PostgreSQL.
     Postgres,
+}
+
+/// As people call it.
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::MySql => "MariaDB or MySQL",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
 }
 
 /// Whose tables there are.
@@ -79,6 +92,66 @@ impl Options {
         }
     }
 }
+
+impl Options {
+    /// The language of an address whose settings are all known: one that is misspelt would be
+    /// passed over, and a connection that should be safe is not.
+    pub(crate) fn checked_dialect(&self) -> Result<Dialect, Error> {
+        let dialect = self.dialect().ok_or_else(|| {
+            Error::Setup("database.url must start with sqlite:, mysql: or postgres:".to_owned())
+        })?;
+        let known: &[&str] = match dialect {
+            Dialect::MySql => &MYSQL_SETTINGS,
+            Dialect::Postgres => &POSTGRES_SETTINGS,
+            // It is strict by itself.
+            Dialect::Sqlite => return Ok(dialect),
+        };
+        let settings = self.url.split_once('?').map_or("", |(_, settings)| settings);
+        let names = settings.split('&').filter_map(|setting| setting.split('=').next());
+        let unknown = names.into_iter().find(|name| {
+            let is_option = dialect == Dialect::Postgres && name.starts_with("options[");
+            !name.is_empty() && !is_option && !known.contains(name)
+        });
+        match unknown {
+            None => Ok(dialect),
+            Some(name) => Err(Error::Setup(format!(
+                "database.url has a setting `{name}` that is not known; known are {}",
+                known.join(", ")
+            ))),
+        }
+    }
+}
+
+/// What may follow the question mark of an address, as the driver takes it.
+const MYSQL_SETTINGS: [&str; 11] = [
+    "ssl-mode",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "sslmode",
+    "sslca",
+    "sslcert",
+    "sslkey",
+    "socket",
+    "charset",
+    "collation",
+];
+const POSTGRES_SETTINGS: [&str; 14] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "ssl-mode",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+];
 
 /// Leaves the address out: there is a password in it.
 impl fmt::Debug for Options {

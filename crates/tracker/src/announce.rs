@@ -48,6 +48,16 @@ pub struct Prepared {
     announce: swarm::Announce,
 }
 
+/// When an announce is answered that other nodes know more about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    AtOnce,
+    /// What other nodes are asked about is left.
+    Patiently,
+    /// It was left before, and counted.
+    Late,
+}
+
 /// Which families a reply can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {

@@ -16,6 +16,7 @@ use peerage_proto::http::{
 use peerage_proto::{Family, InfoHash, Route};
 use peerage_swarm::{Counts, Now};
 
+use crate::announce::Manner;
 use crate::{
     Announce, Announced, Families, Kind, Prefix, Protocol, Refusal, Refused, Rules, Tracker,
     Warning, Worker,
@@ -33,6 +34,11 @@ pub enum Handled {
     /// The head of the reply was written; its body is what [`FullScrape`] writes.
     FullScrape(Stream),
 }
+
+/// The reply to an announce is better written a little later: other nodes are being asked for the
+/// peers of this swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited(pub InfoHash);
 
 /// How the body of a full scrape is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub struct Endpoint {
     worker: Worker,
     /// The swarms of the scrape being answered; at most [`Rules::scrape_hashes_max`].
     scraped: Vec<InfoHash>,
+    /// The announce that was left, while it is handled.
+    awaited: Option<Awaited>,
 }
 
 impl From<http::QueryError> for Refused {
@@ -79,7 +87,7 @@ impl Endpoint {
     /// An endpoint with counters of its own. `seed` is random.
     pub fn new(tracker: Arc<Tracker>, settings: Arc<Settings>, seed: u64) -> Self {
         let worker = tracker.worker(seed);
-        Self { tracker, settings, worker, scraped: Vec::new() }
+        Self { tracker, settings, worker, scraped: Vec::new(), awaited: None }
     }
 
     /// Answers one request. `head` is the request up to and with its empty line (see
@@ -94,7 +102,48 @@ impl Endpoint {
         head: &[u8],
         reply: &mut Vec<u8>,
     ) -> Handled {
+        self.handle_in(Manner::AtOnce, now, source, head, reply)
+    }
+
+    /// As [`Endpoint::handle`], but of the first announce to a swarm nothing is written while other
+    /// nodes are being asked for its peers.
+    pub fn handle_patiently(
+        &mut self,
+        now: Now,
+        source: IpAddr,
+        head: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Result<Handled, Awaited> {
+        let handled = self.handle_in(Manner::Patiently, now, source, head, reply);
+        self.awaited.take().map_or(Ok(handled), Err)
+    }
+
+    /// Answers a request that was left, with what is known by now.
+    pub fn handle_late(
+        &mut self,
+        now: Now,
+        source: IpAddr,
+        head: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Handled {
+        self.handle_in(Manner::Late, now, source, head, reply)
+    }
+
+    /// Whether other nodes are still being asked.
+    pub fn is_awaited(&self, Awaited(info_hash): &Awaited) -> bool {
+        self.tracker.share().is_some_and(|share| share.is_awaited(info_hash))
+    }
+
+    fn handle_in(
+        &mut self,
+        manner: Manner,
+        now: Now,
+        source: IpAddr,
+        head: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Handled {
         self.tracker.refresh(&mut self.worker);
+        self.awaited = None;
         let mut slots = HeaderSlots::new();
         let request = match Request::parse(head, &mut slots) {
             Ok(request) => request,
@@ -124,7 +173,9 @@ impl Endpoint {
         };
         let address = self.client_address(source, &request);
         let answered = match (self.tracker.private(), route) {
-            (None, Route::Announce) => self.announce(now, address, request.query, &head, reply),
+            (None, Route::Announce) => {
+                self.announce(manner, now, address, request.query, &head, reply)
+            }
             (None, Route::Scrape) => self.scrape(address, &request, &head, reply),
             (None, Route::MemberAnnounce(_) | Route::MemberScrape(_)) => {
                 Err(Refusal::NoMembers.into())
@@ -162,6 +213,7 @@ impl Endpoint {
 
     fn announce(
         &mut self,
+        manner: Manner,
         now: Now,
         address: IpAddr,
         query: &[u8],
@@ -169,7 +221,10 @@ impl Endpoint {
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
         let query = AnnounceQuery::parse(query)?;
-        self.worker.count_announce(Protocol::Http, address, &query.peer_id);
+        let address = self.worker.rules.address(address, || query.claimed_address());
+        if manner != Manner::Late {
+            self.worker.count_announce(Protocol::Http, address, &query.peer_id);
+        }
         let announce = Announce {
             info_hash: query.info_hash,
             peer_id: query.peer_id,
@@ -180,7 +235,12 @@ impl Endpoint {
             numwant: query.numwant,
             families: Families::Both,
         };
+        self.worker.awaited = false;
         let announced = self.tracker.announce(now, &mut self.worker, &announce)?;
+        if self.worker.awaited && manner == Manner::Patiently {
+            self.awaited = Some(Awaited(query.info_hash));
+            return Ok(handled(head.connection));
+        }
         self.write_announced(address, query.form, &announced, head, reply);
         Ok(handled(head.connection))
     }
@@ -219,7 +279,7 @@ impl Endpoint {
         head: &Head,
         reply: &mut Vec<u8>,
     ) -> Result<Handled, Refused> {
-        let Self { tracker, settings, worker, scraped } = self;
+        let Self { tracker, settings, worker, scraped, .. } = self;
         scraped.clear();
         for info_hash in http::scrape_hashes(request.query) {
             let info_hash = info_hash?;
@@ -514,6 +574,26 @@ mod tests {
         assert!(reply.contains("11:external ip4:\\xcb\\x00q\\x07"), "{reply}");
         let (_, reply) = ask(&mut endpoint, V4, &head);
         assert!(reply.contains("11:external ip4:\\xc0\\x00\\x02\\x01"), "{reply}");
+    }
+
+    #[test]
+    fn claimed_address_is_believed_from_where_the_operator_says_so() {
+        let claims_from = ["192.168.0.0/16", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        for (source, claim, known_as) in [
+            ("192.168.7.7", "&ip=198.51.100.7", "198.51.100.7"),
+            ("2001:db8::9", "&ipv4=198.51.100.8", "198.51.100.8"),
+            ("192.168.7.8", "", "192.168.7.8"),
+            ("192.168.7.9", "&ip=0.0.0.0", "192.168.7.9"),
+            ("192.168.7.6", "&ip=224.0.0.1", "192.168.7.6"),
+            ("203.0.113.5", "&ip=198.51.100.7", "203.0.113.5"),
+        ] {
+            let rules = Rules { claims_from: Arc::new(claims_from), ..rules() };
+            let mut endpoint = endpoint(rules, Settings::default());
+            ask(&mut endpoint, source, &announce(HASH, 2, &format!("&left=0{claim}")));
+            let (_, reply) = ask(&mut endpoint, V4, &announce(HASH, 1, "&left=1&compact=0"));
+            let peer = format!("5:peersld2:ip{}:{known_as}4:porti2e", known_as.len());
+            assert!(reply.contains(&peer), "{source}{claim}: {reply}");
+        }
     }
 
     #[test]

@@ -9,9 +9,11 @@
 
 mod account;
 mod agents;
+mod ahead;
 mod announce;
 mod answer;
 mod clients;
+mod crowd;
 mod expire;
 mod ledger;
 mod members;
@@ -20,11 +22,13 @@ mod peer;
 mod pending;
 mod registry;
 pub mod rows;
+mod slots;
 mod swarm;
 mod table;
 mod terms;
 mod torrents;
 
+pub(crate) use ahead::Ahead;
 pub use announce::Announce;
 pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
@@ -75,6 +79,8 @@ pub struct Private {
     leechers: AtomicU64,
     /// Rows that wait to be written.
     rows: AtomicUsize,
+    /// Rows that were written so far.
+    rows_written: AtomicU64,
     /// Where the next batch begins.
     next_shard: AtomicUsize,
     /// Since when the oldest row of the last batch had waited, seconds since 1970.
@@ -140,9 +146,9 @@ impl Private {
         let secret = Secret(key);
         Self {
             secret,
-            passkeys: Sharded::new(MEMBER_SHARDS, || Names::new(secret)),
+            passkeys: Sharded::new(MEMBER_SHARDS, Names::new),
             members: Sharded::new(MEMBER_SHARDS, || MemberShard::new(secret)),
-            info_hashes: Sharded::new(MEMBER_SHARDS, || HashNames::new(secret)),
+            info_hashes: Sharded::new(MEMBER_SHARDS, HashNames::new),
             torrents: Sharded::new(TORRENT_SHARDS, || TorrentShard::new(secret)),
             terms: Mutex::new(Arc::new(terms)),
             terms_version: AtomicU64::new(0),
@@ -151,6 +157,7 @@ impl Private {
             seeders: AtomicU64::new(0),
             leechers: AtomicU64::new(0),
             rows: AtomicUsize::new(0),
+            rows_written: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             taken_since_secs: AtomicU64::new(u64::MAX),
         }
@@ -189,6 +196,16 @@ impl Private {
         change(&mut terms);
         *current = Arc::new(terms);
         self.terms_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Rows that were written so far, as told by [`Private::count_written`].
+    pub fn rows_written(&self) -> u64 {
+        self.rows_written.load(Ordering::Relaxed)
+    }
+
+    /// To be called by whoever writes batches, after each.
+    pub fn count_written(&self, rows: usize) {
+        self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     fn peers_count(&self) -> u64 {

@@ -1,8 +1,9 @@
 //! The rules in force: what the operator may change while the tracker runs.
 
 use alloc::sync::Arc;
+use core::net::IpAddr;
 
-use crate::{AccessList, IntervalLimits};
+use crate::{AccessList, IntervalLimits, Prefix};
 
 /// What an announce is measured by. Replaced as a whole, see
 /// [`Tracker::set_rules`](crate::Tracker::set_rules).
@@ -27,8 +28,27 @@ pub struct Rules {
     /// Whether an HTTP connection may serve more than one request. If not, each is closed after
     /// its reply, whatever its client asks for.
     pub keep_alive: bool,
+    /// From where a client of an open tracker may say at which address it is to be known.
+    pub claims_from: Arc<[Prefix]>,
     /// Which swarms may be.
     pub access: Arc<AccessList>,
+}
+
+impl Rules {
+    /// The address a client is known by: the one it is seen at, unless it is somewhere from where
+    /// it may claim another. What no peer can listen on is never believed.
+    pub(crate) fn address(&self, seen: IpAddr, claimed: impl FnOnce() -> Option<IpAddr>) -> IpAddr {
+        if !self.claims_from.iter().any(|prefix| prefix.contains(seen)) {
+            return seen;
+        }
+        let is_of_a_host = |address: &IpAddr| match address {
+            IpAddr::V4(address) => {
+                !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+            }
+            IpAddr::V6(address) => !(address.is_unspecified() || address.is_multicast()),
+        };
+        claimed().filter(is_of_a_host).unwrap_or(seen)
+    }
 }
 
 impl Default for Rules {
@@ -42,6 +62,7 @@ impl Default for Rules {
             full_scrape: false,
             scrape_hashes_max: 100,
             keep_alive: true,
+            claims_from: Arc::default(),
             access: Arc::default(),
         }
     }

@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerage_proto::udp::{self, ConnectionId, ParseError, Request, ScrapeEntry, TransactionId};
 use peerage_proto::{Family, Route};
 use peerage_swarm::Now;
 
+use crate::announce::Manner;
 use crate::{
     Announce, Announced, Connections, Families, Kind, Prepared, Protocol, Refusal, Refused,
     Tracker, Worker, private,
@@ -77,16 +78,6 @@ pub struct Endpoint {
     is_private: bool,
 }
 
-/// How a batch is answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    AtOnce,
-    /// What other nodes are asked about is left.
-    Patiently,
-    /// It was left before, and counted.
-    Late,
-}
-
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
 /// shortest request: libtorrent and anacrolix connect anew at once instead of waiting.
 const BAD_CONNECTION_ID: &str = "bad id";
@@ -145,11 +136,7 @@ impl Endpoint {
             for (step, datagram) in steps.iter_mut().zip(datagrams) {
                 *step = self.read(manner, now, datagram);
             }
-            for step in &steps[..datagrams.len()] {
-                if let Step::Announce(_, Ok(prepared)) = step {
-                    self.tracker.look_ahead(prepared);
-                }
-            }
+            self.look_ahead(&mut steps[..datagrams.len()]);
             for (index, step) in steps[..datagrams.len()].iter().enumerate() {
                 let reply = &mut replies.buffers[replies.count];
                 self.worker.awaited = false;
@@ -161,6 +148,34 @@ impl Endpoint {
                     replies.filled[replies.count] = (index, length as u16);
                     replies.count += 1;
                 }
+            }
+        }
+    }
+
+    /// Finds what a group of announces will touch, so that the memory is fetched for all at once.
+    /// In private mode one thing leads to the next, in three passes.
+    fn look_ahead(&self, steps: &mut [Step<'_>]) {
+        let Some(private) = self.tracker.private() else {
+            for step in steps {
+                if let Step::Announce(_, Ok(prepared)) = step {
+                    self.tracker.look_ahead(prepared);
+                }
+            }
+            return;
+        };
+        for step in &mut *steps {
+            if let Step::Member(member) = step {
+                private.look_for_numbers(&mut member.ahead);
+            }
+        }
+        for step in &*steps {
+            if let Step::Member(member) = step {
+                private.look_for_rows(&member.ahead);
+            }
+        }
+        for step in &*steps {
+            if let Step::Member(member) = step {
+                private.look_for_peers(&member.ahead, &member.request.peer_id);
             }
         }
     }
@@ -179,13 +194,21 @@ impl Endpoint {
                 if !self.connections.is_valid(now, source, request.connection_id) {
                     return self.bad_connection_id(transaction_id);
                 }
+                // The field has room for IPv4 alone, and replies are in the datagram's family.
+                let address = match family {
+                    Family::V4 if request.claimed_ip != 0 && !self.is_private => {
+                        let claimed = || Some(Ipv4Addr::from_bits(request.claimed_ip).into());
+                        self.worker.rules.address(source, claimed)
+                    }
+                    _ => source,
+                };
                 if manner != Manner::Late {
-                    self.worker.count_announce(Protocol::Udp, source, &request.peer_id);
+                    self.worker.count_announce(Protocol::Udp, address, &request.peer_id);
                 }
-                if self.is_private {
-                    return Step::Member(source, request);
+                if let Some(private) = self.tracker.private() {
+                    return read_member(private, source, request);
                 }
-                let announce = self.announce(source, &request);
+                let announce = self.announce(address, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
                 Step::Announce(transaction_id, prepared)
             }
@@ -221,9 +244,9 @@ impl Endpoint {
                     Err(refusal) => self.refused(*transaction_id, refusal.into(), reply),
                 }
             }
-            Step::Member(source, request) => match self.announce_member(now, *source, request) {
-                Ok(announced) => self.announced(request.transaction_id, &announced, reply),
-                Err(refused) => self.refused(request.transaction_id, refused, reply),
+            Step::Member(member) => match self.announce_member(now, member) {
+                Ok(announced) => self.announced(member.request.transaction_id, &announced, reply),
+                Err(refused) => self.refused(member.request.transaction_id, refused, reply),
             },
             Step::Refused(transaction_id, refusal) => {
                 self.refused(*transaction_id, (*refusal).into(), reply)
@@ -249,17 +272,8 @@ impl Endpoint {
         }
     }
 
-    /// Announces for the member whose passkey is in the URL data.
-    fn announce_member(
-        &mut self,
-        now: Now,
-        source: IpAddr,
-        request: &udp::Announce<'_>,
-    ) -> Result<Announced, Refused> {
-        let mut room = [0; 64];
-        let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
-            return Err(Refusal::NoPasskey.into());
-        };
+    fn announce_member(&mut self, now: Now, member: &MemberStep<'_>) -> Result<Announced, Refused> {
+        let MemberStep { source, ref request, ref passkey, .. } = *member;
         let announce = private::Announce {
             announce: self.announce(source, request),
             uploaded: request.uploaded,
@@ -338,11 +352,35 @@ enum Step<'a> {
     Connect(TransactionId, ConnectionId),
     Announce(TransactionId, Result<Prepared, Refusal>),
     Scrape(udp::Scrape<'a>),
-    /// In private mode an announce is read and answered in one go: whether it is granted is known
-    /// only where its swarm is.
-    Member(IpAddr, udp::Announce<'a>),
+    /// In private mode whether an announce is granted is known only where its swarm is.
+    Member(MemberStep<'a>),
     Refused(TransactionId, Refusal),
     Error(TransactionId, &'static str),
+}
+
+/// An announce of a member.
+struct MemberStep<'a> {
+    source: IpAddr,
+    request: udp::Announce<'a>,
+    passkey: [u8; 32],
+    ahead: private::Ahead,
+}
+
+/// Reads the passkey in the URL data.
+fn read_member<'a>(
+    private: &private::Private,
+    source: IpAddr,
+    request: udp::Announce<'a>,
+) -> Step<'a> {
+    let mut room = [0; 64];
+    let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
+        return Step::Refused(request.transaction_id, Refusal::NoPasskey);
+    };
+    let Ok(passkey) = <[u8; 32]>::try_from(passkey) else {
+        return Step::Refused(request.transaction_id, Refusal::PasskeyUnknown);
+    };
+    let ahead = private.look_ahead(&passkey, &request.info_hash);
+    Step::Member(MemberStep { source, request, passkey, ahead })
 }
 
 fn error(transaction_id: TransactionId, text: &str, reply: &mut Reply) -> usize {

@@ -28,12 +28,20 @@ struct Announce {
     info_hash: [u8; 20],
     left: u64,
     event: u32,
+    claimed_ip: [u8; 4],
     numwant: i32,
     port: u16,
 }
 
-const SEEDER: Announce =
-    Announce { connection_id: 0, info_hash: HASH, left: 0, event: 2, numwant: -1, port: 6881 };
+const SEEDER: Announce = Announce {
+    connection_id: 0,
+    info_hash: HASH,
+    left: 0,
+    event: 2,
+    claimed_ip: [0; 4],
+    numwant: -1,
+    port: 6881,
+};
 const LEECHER: Announce = Announce { left: 1, ..SEEDER };
 
 impl Announce {
@@ -47,9 +55,10 @@ impl Announce {
         for counter in [0, self.left, 0] {
             bytes.extend(u64::to_be_bytes(counter));
         }
-        for field in [self.event, 0, 0, self.numwant as u32] {
-            bytes.extend(field.to_be_bytes());
-        }
+        bytes.extend(self.event.to_be_bytes());
+        bytes.extend(self.claimed_ip);
+        bytes.extend(0_u32.to_be_bytes());
+        bytes.extend(self.numwant.to_be_bytes());
         bytes.extend(self.port.to_be_bytes());
         bytes
     }
@@ -153,6 +162,19 @@ fn stopped_peer_is_not_handed_out_and_a_stranger_may_stop() {
     assert_eq!(net.announce(v4(1), stopped), announced(0, 0, &[]));
     assert_eq!(net.announce(v4(1), stopped), announced(0, 0, &[]));
     assert_eq!(net.announce(v4(2), LEECHER), announced(1, 0, &[]));
+}
+
+#[test]
+fn claimed_address_is_believed_from_where_the_operator_says_so() {
+    let claims_from = Arc::new(["10.0.0.1".parse().expect("a prefix")]);
+    let rules = Rules { claims_from, jitter_secs: 0, ..Rules::default() };
+    let mut net = Net::new(Limits::default(), rules);
+    let claims = Announce { claimed_ip: [198, 51, 100, 7], ..SEEDER };
+    net.announce(v4(1), claims);
+    assert_eq!(net.announce(v4(3), LEECHER), announced(1, 1, &[198, 51, 100, 7, 0x1a, 0xe1]));
+    net.announce(v4(1), Announce { event: 3, ..claims });
+    net.announce(v4(2), claims);
+    assert_eq!(net.announce(v4(3), LEECHER), announced(1, 1, &[10, 0, 0, 2, 0x1a, 0xe1]));
 }
 
 #[test]

@@ -81,11 +81,11 @@ export interface Private {
   credited_per_sec: { uploaded: number; downloaded: number };
   rows_waiting: number;
   oldest_row_secs: number;
+  rows_written: number;
   database: {
     state: "well" | "failing" | "readonly";
     written_secs_ago: number | null;
     failures: number;
-    rows_written: number;
     rows_refused: number;
   };
 }

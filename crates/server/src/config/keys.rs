@@ -202,6 +202,10 @@ config! {
         [Reload] load_max: Auto<Load> = Auto::Auto;
         /// Whether a scrape that names no info_hash is answered with all swarms (HTTP only).
         [Reload] full_scrape: bool = false;
+        /// From where a client of an open tracker may say at which address others reach it, by
+        /// `ip` (BEP 3) or the field of BEP 15: addresses or ranges, such as the tracker's own
+        /// network behind a router. Everyone else is known by the address it is seen at.
+        [Reload] claims_from: Many<Prefix> = Many(Vec::new());
         /// Most info_hashes in one HTTP scrape.
         [Reload] scrape_hashes_max: Whole<1, 10_000> = Whole(100);
     }
@@ -366,6 +370,13 @@ config! {
         /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
         /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
         [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// Over TLS, a PEM file of the certificates of the authorities that Redis may be certified
+        /// by. Without it those that the system trusts.
+        [Restart] ca_file: Option<PathBuf> = None;
+        /// Over TLS, a PEM file of this node's own certificate, where Redis asks for one.
+        [Restart] cert_file: Option<PathBuf> = None;
+        /// A PEM file of its key.
+        [Restart] key_file: Option<PathBuf> = None;
         /// What the names of all keys and channels begin with.
         [Restart] prefix: String = "peerage:".into();
         /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.

@@ -11,9 +11,10 @@ use peerage_proto::http::{HEAD_BYTES_MAX, HeadEnd, HeadError, write_error};
 use peerage_proto::proxy::{self, Source};
 use peerage_proto::{Family, gazelle};
 use peerage_swarm::Now;
-use peerage_tracker::http::{Endpoint, Handled, Stream};
+use peerage_tracker::http::{Awaited, Endpoint, Handled, Stream};
 use socket2::SockRef;
 
+use super::late::Patience;
 use super::{Settings, Status};
 use crate::latency::Timer;
 
@@ -46,6 +47,8 @@ pub(super) struct Desk<'a> {
     pub(super) output: &'a mut Vec<u8>,
     /// Which reads are timed until their replies are sent.
     pub(super) timer: &'a mut Timer,
+    /// Whether a reply may be left for later.
+    pub(super) patience: Patience,
     pub(super) now: Now,
 }
 
@@ -62,6 +65,8 @@ pub(super) enum Next {
     HandOver,
     /// The head of the reply is in [`Connection::into_parts`]; the body is to follow.
     FullScrape(Stream),
+    /// Its next reply waits for what other nodes know, until [`Connection::wake`].
+    Late(Awaited),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +77,10 @@ enum Phase {
     Open,
     /// What was read holds more requests; they are answered when what is unsent has been sent.
     Paused,
+    /// What was read begins with an announce whose reply waits for what other nodes know.
+    Late,
+    /// It has waited long enough, or need not wait any more.
+    Due,
     /// To be handed over when what is unsent has been sent.
     HandOver,
     /// To be closed when what is unsent has been sent.
@@ -107,6 +116,8 @@ enum Answered {
     ClosingWhole,
     Elsewhere,
     FullScrape(Stream),
+    /// The rest is to wait for what other nodes know.
+    Late(Awaited),
 }
 
 pub(super) struct Connection {
@@ -173,6 +184,8 @@ impl Connection {
             return None;
         }
         Some(match self.phase {
+            // It is not the client that takes its time.
+            Phase::Late | Phase::Due if !self.is_sending() => return None,
             Phase::Proxy | Phase::Open if self.is_sending() => Overdue::Sending,
             Phase::Proxy | Phase::Open if self.unread.is_empty() => Overdue::Idle,
             Phase::Proxy | Phase::Open => Overdue::Request,
@@ -184,6 +197,13 @@ impl Connection {
     pub(super) fn into_parts(mut self) -> (TcpStream, Vec<u8>, Vec<u8>, SocketAddr) {
         self.unsent.drain(..self.sent);
         (self.stream, self.unread, self.unsent, self.source)
+    }
+
+    /// The reply that waits is to be written when the connection is served next.
+    pub(super) fn wake(&mut self) {
+        if self.phase == Phase::Late {
+            self.phase = Phase::Due;
+        }
     }
 
     /// Reads what is there, answers it and sends the answers, within bounds.
@@ -205,7 +225,8 @@ impl Connection {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(_) => return Next::Gone,
                 },
-                Phase::Paused => 0,
+                Phase::Paused | Phase::Due => 0,
+                Phase::Late => return Next::Wait,
                 Phase::HandOver => return Next::HandOver,
                 Phase::Close => return Next::Gone,
                 Phase::Linger => return self.linger(desk),
@@ -213,8 +234,8 @@ impl Connection {
             };
             // A read that gives less than it could was the last for now, and readiness tells of
             // more; on Windows it does so only once a read has found nothing.
-            let short = kept + read < desk.input.len() && self.phase != Phase::Paused;
-            let drained = short && cfg!(unix);
+            let has_read = matches!(self.phase, Phase::Proxy | Phase::Open);
+            let drained = has_read && kept + read < desk.input.len() && cfg!(unix);
             desk.status.of(self.family).bytes_in.add(read as u64);
             desk.input[..kept].copy_from_slice(&self.unread);
             let timed = desk.timer.begin().map(|begun| (begun, desk.status.replied()));
@@ -257,9 +278,10 @@ impl Connection {
                 }
             }
         }
-        self.phase = Phase::Open;
+        let is_due = std::mem::replace(&mut self.phase, Phase::Open) == Phase::Due;
+        let due = if is_due { Patience::Over } else { desk.patience };
         let requests_at = at;
-        let answered = self.answer_requests(desk, &mut at, filled);
+        let answered = self.answer_requests(desk, due, &mut at, filled);
         match at < filled {
             true => self.unread.extend_from_slice(&desk.input[at..filled]),
             // What waits between two requests holds no memory.
@@ -294,12 +316,25 @@ impl Connection {
                 self.unsent.append(desk.output);
                 Next::FullScrape(stream)
             }
+            Answered::Late(awaited) => {
+                self.phase = Phase::Late;
+                match self.send(desk, More::MayFollow) {
+                    Next::Wait => Next::Late(awaited),
+                    gone => gone,
+                }
+            }
         }
     }
 
     /// Answers the requests in the input from `at` on, and leaves `at` where the first one begins
-    /// that is not answered.
-    fn answer_requests(&mut self, desk: &mut Desk<'_>, at: &mut usize, filled: usize) -> Answered {
+    /// that is not answered. `patience` is for the first of them.
+    fn answer_requests(
+        &mut self,
+        desk: &mut Desk<'_>,
+        mut patience: Patience,
+        at: &mut usize,
+        filled: usize,
+    ) -> Answered {
         let head_bytes_max = desk.settings.head_bytes_max;
         while desk.output.len() < OUTPUT_BYTES_MAX {
             let rest = &desk.input[*at..filled];
@@ -314,7 +349,16 @@ impl Connection {
             };
             let start = desk.output.len();
             let head = &rest[..head_bytes];
-            let handled = desk.endpoint.handle(desk.now, self.source.ip(), head, desk.output);
+            let Desk { endpoint, now, output, .. } = desk;
+            let source = self.source.ip();
+            let handled = match std::mem::replace(&mut patience, desk.patience) {
+                Patience::None => endpoint.handle(*now, source, head, output),
+                Patience::Over => endpoint.handle_late(*now, source, head, output),
+                Patience::Some => match endpoint.handle_patiently(*now, source, head, output) {
+                    Ok(handled) => handled,
+                    Err(awaited) => return Answered::Late(awaited),
+                },
+            };
             if handled == Handled::Elsewhere {
                 return Answered::Elsewhere;
             }

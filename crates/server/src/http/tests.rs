@@ -1,11 +1,15 @@
 //! The loop as its clients see it, over loopback, with the real endpoint.
+//!
+//! - `late`: replies that wait for what other nodes know.
+
+mod late;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown};
 use std::thread::{self, JoinHandle};
 
 use peerage_proto::Family;
-use peerage_tracker::{Limits, PeerIds, Rules};
+use peerage_tracker::{Limits, PeerIds, Rules, Share};
 use tokio::sync::mpsc::{self, Receiver};
 
 use super::*;
@@ -18,6 +22,7 @@ const SOON: Duration = Duration::from_millis(20);
 
 struct Server {
     address: SocketAddr,
+    tracker: Arc<Tracker>,
     status: Arc<Status>,
     handovers: Receiver<Handover>,
     site: Receiver<Handover>,
@@ -38,6 +43,15 @@ fn settings() -> Settings {
 }
 
 fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
+    serve_with(ip, settings, None, Duration::ZERO)
+}
+
+fn serve_with(
+    ip: IpAddr,
+    settings: &Settings,
+    share: Option<Arc<Share>>,
+    patience: Duration,
+) -> Server {
     let limits = Limits {
         swarms_max: 1 << 20,
         peers_max: 1 << 30,
@@ -47,27 +61,30 @@ fn serve_on(ip: IpAddr, settings: &Settings) -> Server {
         completed_kept: Duration::from_secs(3600),
     };
     let rules = Rules { full_scrape: true, ..Rules::default() };
-    let tracker = Arc::new(Tracker::new([7; 16], limits, PeerIds::Dropped, rules));
+    let mut tracker = Tracker::new([7; 16], limits, PeerIds::Dropped, rules);
+    share.into_iter().for_each(|share| tracker.share_by(share));
+    let tracker = Arc::new(tracker);
     let http_settings = http::Settings { external_ip: true, ..http::Settings::default() };
     let http_settings = Arc::new(http_settings);
     let (handover, handovers) = mpsc::channel(1);
     let (to_site, site) = mpsc::channel(1);
     let answering = Answering {
         endpoint: Endpoint::new(Arc::clone(&tracker), Arc::clone(&http_settings), 1),
-        tracker,
+        tracker: Arc::clone(&tracker),
         settings: http_settings,
         handover,
         waits: Arc::new(Waits::new(settings)),
         site: Some(to_site),
     };
     let listeners = bind(&[SocketAddr::new(ip, 0)], 1, settings).unwrap().remove(0);
+    let listeners = listeners.with_patience(patience);
     let (address, status) = (listeners.local_addresses()[0], listeners.status());
     let stop = Stop::default();
     let thread = {
         let stop = stop.clone();
         thread::spawn(move || listeners.run(answering, Clock::start(), stop))
     };
-    Server { address, status, handovers, site, stop, thread: Some(thread) }
+    Server { address, tracker, status, handovers, site, stop, thread: Some(thread) }
 }
 
 fn serve(settings: &Settings) -> Server {

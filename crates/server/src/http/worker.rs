@@ -15,13 +15,14 @@ use peerage_tracker::http::{FullScrape, Stream};
 
 use super::connection::{Connection, Desk, INPUT_BYTES, Next, Overdue};
 use super::full_scrape::{FullScrapes, Job};
+use super::late::{Late, Patience};
 use super::slots::Slots;
 use super::{Answering, Handover, Listeners, Settings, Status};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock::Clock;
 use crate::latency::Timer;
-use crate::stop::{LOOK_EVERY, Stop};
+use crate::stop::Stop;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -47,6 +48,7 @@ pub(super) struct Worker {
     /// The connections that have more to do and that readiness will not tell of again; each is on
     /// it once.
     again: Vec<usize>,
+    late: Late,
     answering: Answering,
     full_scrapes: FullScrapes,
     settings: Settings,
@@ -74,7 +76,7 @@ impl Worker {
         answering: Answering,
         clock: Clock,
     ) -> io::Result<Self> {
-        let Listeners { listeners, settings, status } = listeners;
+        let Listeners { listeners, settings, status, patience } = listeners;
         let poll = Poll::new()?;
         let mut listening = Vec::with_capacity(listeners.len());
         for (number, (mut listener, address)) in listeners.into_iter().enumerate() {
@@ -88,6 +90,7 @@ impl Worker {
             listeners: listening,
             slots: Slots::new(settings.connections_max),
             again: Vec::new(),
+            late: Late::new(patience),
             answering,
             full_scrapes: FullScrapes::new(),
             settings,
@@ -119,6 +122,7 @@ impl Worker {
             for event in &events {
                 self.dispatch(event, now);
             }
+            self.answer_late(now);
             for number in 0..self.listeners.len() {
                 self.accept(number, now);
             }
@@ -132,7 +136,7 @@ impl Worker {
 
     fn wait_at_most(&self, now: Now) -> Duration {
         let pending = self.listeners.iter().any(|one| one.pending && one.resume <= now);
-        if pending || !self.again.is_empty() { Duration::ZERO } else { LOOK_EVERY }
+        if pending || !self.again.is_empty() { Duration::ZERO } else { self.late.wait_at_most() }
     }
 
     fn dispatch(&mut self, event: &Event, now: Now) {
@@ -188,16 +192,21 @@ impl Worker {
         #[cfg(not(target_os = "linux"))]
         let _ = stream.set_nodelay(true);
         let mut connection = Connection::new(stream, source, now, &self.settings);
-        let next = connection.serve(&mut self.desk(now));
+        // One that cannot be kept is answered at once.
+        let patience = match self.slots.next() {
+            Some(_) => self.late.patience(),
+            None => Patience::None,
+        };
+        let next = connection.serve(&mut self.desk(now, patience));
         self.output.clear();
         match next {
-            Next::Wait | Next::Again => self.keep(connection, matches!(next, Next::Again)),
+            Next::Wait | Next::Again | Next::Late(_) => self.keep(connection, next, now),
             next => self.end(connection, next),
         }
     }
 
     /// Gives a connection a number and waits for its readiness.
-    fn keep(&mut self, mut connection: Connection, again: bool) {
+    fn keep(&mut self, mut connection: Connection, next: Next, now: Now) {
         let Some(number) = self.slots.next() else {
             self.status.refused.add(1);
             if !connection.is_sending() {
@@ -211,8 +220,10 @@ impl Worker {
             // The system is out of memory, or of what it allows us to watch.
             Err(_) => return self.end(connection, Next::Gone),
         }
-        if again {
-            self.queue(number);
+        match next {
+            Next::Again => self.queue(number),
+            Next::Late(awaited) => self.late.put_aside(now, number, awaited),
+            _ => {}
         }
     }
 
@@ -224,16 +235,24 @@ impl Worker {
     }
 
     fn serve(&mut self, number: usize, now: Now) {
-        let Self { slots, answering, settings, status, input, output, timer, .. } = self;
+        let Self { slots, answering, late, settings, status, input, output, timer, .. } = self;
         let Some(connection) = slots.at(number) else { return };
         let was_sending = connection.is_sending();
         let endpoint = &mut answering.endpoint;
-        let mut desk = Desk { endpoint, settings, status, input, output, timer, now };
+        let patience = late.patience();
+        let mut desk = Desk { endpoint, settings, status, input, output, timer, patience, now };
         let next = connection.serve(&mut desk);
         output.clear();
         output.shrink_to(OUTPUT_BYTES_KEPT);
         let next = match next {
             Next::Again => return self.queue(number),
+            Next::Late(awaited) => {
+                late.put_aside(now, number, awaited);
+                Next::Wait
+            }
+            next => next,
+        };
+        let next = match next {
             Next::Wait if connection.is_sending() == was_sending => return,
             Next::Wait => {
                 let (token, interest) =
@@ -255,16 +274,29 @@ impl Worker {
         }
     }
 
-    fn desk(&mut self, now: Now) -> Desk<'_> {
+    /// Has the replies written that have waited for other nodes, once these have answered or the
+    /// time is up.
+    fn answer_late(&mut self, now: Now) {
+        for number in self.late.due(now, &self.answering.endpoint) {
+            let Some(connection) = self.slots.at(number) else { continue };
+            connection.wake();
+            if !connection.queued {
+                self.serve(number, now);
+            }
+        }
+    }
+
+    fn desk(&mut self, now: Now, patience: Patience) -> Desk<'_> {
         let Self { answering, settings, status, input, output, timer, .. } = self;
-        Desk { endpoint: &mut answering.endpoint, settings, status, input, output, timer, now }
+        let endpoint = &mut answering.endpoint;
+        Desk { endpoint, settings, status, input, output, timer, patience, now }
     }
 
     /// Ends what is ours of a connection.
     fn end(&mut self, connection: Connection, next: Next) {
         self.status.count_ended();
         match next {
-            Next::Gone | Next::Wait | Next::Again => {}
+            Next::Gone | Next::Wait | Next::Again | Next::Late(_) => {}
             Next::HandOver => self.hand_over(connection),
             Next::FullScrape(body) => self.start_full_scrape(connection, body),
         }

@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 pub(crate) struct Accounting {
     /// Seconds since 1970; 0 for never.
     written_at_secs: AtomicU64,
-    written: AtomicU64,
     refused: AtomicU64,
     /// Tries in a row that failed.
     failures: AtomicU64,
@@ -39,16 +38,13 @@ pub(crate) struct Writing {
     pub(crate) written_secs_ago: Option<u64>,
     /// Tries in a row that failed.
     pub(crate) failures: u64,
-    /// Rows written since the start.
-    pub(crate) rows_written: u64,
     /// Rows that the database refused and that were set aside, since the start.
     pub(crate) rows_refused: u64,
 }
 
 impl Accounting {
-    /// Counts rows that were written, and rows that were set aside.
-    pub(super) fn count(&self, written: usize, refused: usize) {
-        self.written.fetch_add(written as u64, Ordering::Relaxed);
+    /// Counts rows that were set aside.
+    pub(super) fn count_refused(&self, refused: usize) {
         self.refused.fetch_add(refused as u64, Ordering::Relaxed);
     }
 
@@ -78,7 +74,6 @@ impl Accounting {
                 .filter(|_| !readonly)
                 .map(|secs| now.as_secs().saturating_sub(secs)),
             failures,
-            rows_written: read(&self.written),
             rows_refused: read(&self.refused),
         }
     }

@@ -29,7 +29,7 @@ const BATCH_ROWS_MAX: usize = 10_000;
 /// The longest wait between two tries to write.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How often it is logged that nothing can be written.
+/// How often it is logged that nothing can be written, while the reason is the same.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// How often expired peers are looked for.
@@ -56,7 +56,8 @@ pub(super) struct Ledger {
     is_gazelle: bool,
     /// Flushes that failed in a row.
     failures: u32,
-    complained: Option<Instant>,
+    /// When it was last logged that nothing can be written, and why.
+    complained: Option<(Instant, peerage_sql::Error)>,
 }
 
 /// What else the thread needs.
@@ -178,7 +179,8 @@ impl Ledger {
             let rows = batch.rows();
             let outcome = self.store.write(batch).await;
             let (left, dead) = (outcome.left.rows(), outcome.dead.len());
-            self.around.accounting.count(rows.saturating_sub(left + dead), dead);
+            private(&self.tracker).count_written(rows.saturating_sub(left + dead));
+            self.around.accounting.count_refused(dead);
             private(&self.tracker).ledger().put_back(outcome.left);
             self.around.leftovers.bury(&outcome.dead);
             if let Some(error) = outcome.error {
@@ -212,10 +214,11 @@ impl Ledger {
     }
 
     fn complain(&mut self, error: &peerage_sql::Error) {
-        if self.complained.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
+        let complained = self.complained.as_ref();
+        if complained.is_some_and(|(at, why)| at.elapsed() < COMPLAIN_EVERY && why == error) {
             return;
         }
-        self.complained = Some(Instant::now());
+        self.complained = Some((Instant::now(), error.clone()));
         let ledger = private(&self.tracker).ledger();
         let oldest = ledger.oldest(self.around.clock.now()).unwrap_or_default();
         error!(

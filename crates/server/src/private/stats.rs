@@ -54,6 +54,8 @@ pub(crate) struct PrivateStats {
     pub(crate) rows_waiting: u64,
     /// How long the oldest of them waits; 0 where none does.
     pub(crate) oldest_row_secs: u64,
+    /// Rows that were written since the start, about.
+    pub(crate) rows_written: u64,
     /// Of the database.
     pub(crate) database: Writing,
 }
@@ -101,6 +103,7 @@ impl PrivateStats {
             credited_per_sec,
             rows_waiting: ledger.len() as u64,
             oldest_row_secs: ledger.oldest(now).unwrap_or_default().as_secs(),
+            rows_written: private.rows_written(),
             database: view.accounting.writing(now, view.readonly),
         })
     }

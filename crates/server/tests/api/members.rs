@@ -46,8 +46,7 @@ fn make(tracker: &Tracker, name: &str) -> String {
 fn wait_until_written(server: &Server) -> Value {
     let written = wait_for("a flush", LIMIT, || {
         let private = server.stats()?["private"].clone();
-        let is_written =
-            private["database"]["rows_written"].as_u64() > Some(0) && private["rows_waiting"] == 0;
+        let is_written = private["rows_written"].as_u64() > Some(0) && private["rows_waiting"] == 0;
         Ok(if is_written { Wait::Done(private) } else { Wait::NotYet(private.to_string()) })
     });
     written.expect("it is written")

@@ -85,7 +85,7 @@ export async function members(browser) {
   await remove.click();
   assert((await announce(url, started)).includes("complete"), "one press removes nobody");
   await remove.click();
-  await users.getByText("There is no member yet.").waitFor();
+  await users.getByText("Nothing is called that.").waitFor();
   assert((await announce(url, started)).includes("Passkey not found"), "she is gone");
   const drop = torrents.locator(`[data-torrent="${HASH}"]`).getByRole("button");
   await drop.click();

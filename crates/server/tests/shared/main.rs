@@ -3,6 +3,7 @@
 
 mod faults;
 mod llmpt;
+mod logins;
 mod meeting;
 mod node;
 mod places;

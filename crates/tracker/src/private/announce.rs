@@ -182,6 +182,8 @@ struct Turn<'a> {
     now_secs: u32,
     member: &'a Standing,
     torrent: TorrentId,
+    /// Where the torrent is.
+    row: usize,
     room: Room,
     announce: &'a Announce<'a>,
     /// The peer before, and where it is.
@@ -203,18 +205,19 @@ impl TorrentShard {
         room: Room,
     ) -> Option<Outcome> {
         let crate::Announce { info_hash, peer_id, left, event, .. } = announce.announce;
-        let place = self.torrents.place(&torrent)?;
-        let slot = self.torrents.row_mut(place);
+        // Good to the end: no torrent comes or goes.
+        let row = self.torrents.place(&torrent)?;
+        let slot = self.torrents.row_mut(row);
         if slot.torrent.info_hash != info_hash {
             return None;
         }
-        let swarm = slot.swarm.as_deref();
-        let place = swarm.and_then(|swarm| swarm.place(member.id, &peer_id));
-        let known = swarm.zip(place).map(|(swarm, place)| (place, swarm.peers()[place].clone()));
+        let place = slot.swarm.place(member.id, &peer_id);
+        let known = place.map(|place| (place, slot.swarm.peers()[place].clone()));
         let turn = Turn {
             now_secs: desk.now.as_secs() as u32,
             member,
             torrent,
+            row,
             room,
             announce,
             is_first: known.is_none() || event == Event::Started,
@@ -222,7 +225,7 @@ impl TorrentShard {
             is_stopped: event == Event::Stopped,
             known,
         };
-        let standing = swarm.map_or(Moved::default(), |swarm| swarm.standing(member.id));
+        let standing = slot.swarm.standing(member.id);
         if let Some(warning) = turn.refused_room(standing, desk.terms) {
             let mut outcome = Outcome { warning: Some(warning), ..Outcome::default() };
             outcome.count(slot);
@@ -231,13 +234,12 @@ impl TorrentShard {
         let mut outcome = Outcome::default();
         let mut peer = turn.peer();
         outcome.is_forbidden = !turn.is_seeder && !member.can_leech;
-        let over_slots = turn.set_flags(&mut peer, slot.swarm.as_deref());
+        let over_slots = turn.set_flags(&mut peer, &slot.swarm);
         let delta = self.account(desk.terms, &turn, &mut outcome);
         outcome.is_snatch = self.record(desk, &turn, &mut peer, delta, outcome.is_absurd);
-        let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+        let slot = self.torrents.row_mut(row);
         turn.put(slot, &peer);
-        let after = slot.swarm.as_deref().map(|swarm| swarm.standing(member.id));
-        outcome.moved = after.unwrap_or_default().less(standing);
+        outcome.moved = slot.swarm.standing(member.id).less(standing);
         let is_due = turn.is_first
             || turn.is_stopped
             || outcome.is_snatch
@@ -255,8 +257,8 @@ impl TorrentShard {
             () => None,
         };
         let is_handed = outcome.warning.is_none() && !outcome.is_forbidden && !turn.is_stopped;
-        if let Some(swarm) = slot.swarm.as_deref().filter(|_| is_handed) {
-            turn.hand_out(desk, swarm);
+        if is_handed {
+            turn.hand_out(desk, &slot.swarm);
         }
         Some(outcome)
     }
@@ -275,7 +277,7 @@ impl TorrentShard {
         if delta.is_none() {
             return delta;
         }
-        let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+        let slot = self.torrents.row_mut(turn.row);
         slot.torrent.balance = slot.torrent.balance.saturating_add(delta.balance());
         slot.balance_owed = slot.balance_owed.saturating_add(delta.balance());
         let member = turn.member;
@@ -319,7 +321,7 @@ impl TorrentShard {
         }
         if snatched {
             self.pending.snatch(Snatch { member, torrent, at_secs, address });
-            let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+            let slot = self.torrents.row_mut(turn.row);
             slot.torrent.completed = slot.torrent.completed.saturating_add(1);
             slot.completed_owed = slot.completed_owed.saturating_add(1);
         }
@@ -336,7 +338,7 @@ impl TorrentShard {
         let changed = completes || is_absurd || !delta.is_none() || turn.has_changed(peer);
         let entry = PeerEntry {
             key,
-            announces: peer.announces,
+            announces: peer.announces(),
             timespent_secs: turn.now_secs.saturating_sub(peer.came_secs),
             seedtime_secs: peer.seedtime_secs,
             at_secs,
@@ -388,12 +390,13 @@ impl Turn<'_> {
         };
         if self.is_first {
             peer.came_secs = self.now_secs;
-            (peer.announces, peer.seedtime_secs, peer.completed_at_secs) = (0, 0, 0);
+            (peer.seedtime_secs, peer.completed_at_secs) = (0, 0);
             peer.corrupt = 0;
+            peer.set_announces(0);
         } else if peer.is_seeder() {
             peer.seedtime_secs = peer.seedtime_secs.saturating_add(self.elapsed_secs());
         }
-        peer.announces = peer.announces.saturating_add(1);
+        peer.set_announces(peer.announces() + 1);
         (peer.uploaded, peer.downloaded) = (uploaded, downloaded);
         peer.corrupt = corrupt.unwrap_or(peer.corrupt);
         // A client that does not say has an unknown rest: like a magnet link that does not know.
@@ -403,18 +406,15 @@ impl Turn<'_> {
     }
 
     /// Says whether the peer is one download more than its member has slots for.
-    fn set_flags(&self, peer: &mut Peer, swarm: Option<&Swarm>) -> bool {
+    fn set_flags(&self, peer: &mut Peer, swarm: &Swarm) -> bool {
         let member = self.member;
         let own_place = self.known.as_ref().map(|(place, _)| *place);
         let may = !self.is_seeder && member.can_leech && !self.is_stopped;
         // A torrent takes one slot, by however many clients of the member.
         let has_slot = || {
             let before = self.known.as_ref().is_some_and(|(_, peer)| peer.downloads());
-            let beside = swarm.is_some_and(|swarm| {
-                let others = swarm.own(member.id).filter(|place| Some(*place) != own_place);
-                others.into_iter().any(|place| swarm.peers()[place].downloads())
-            });
-            before || beside
+            let mut others = swarm.own(member.id).filter(|place| Some(*place) != own_place);
+            before || others.any(|place| swarm.peers()[place].downloads())
         };
         let has_room = member.download_slots.is_none_or(|slots| member.downloads < slots);
         let downloads = may && (has_room || has_slot());
@@ -465,17 +465,12 @@ impl Turn<'_> {
     fn put(&self, slot: &mut TorrentSlot, peer: &Peer) {
         match (&self.known, self.is_stopped) {
             (None, true) => {}
-            (None, false) => slot.swarm.get_or_insert_default().insert(peer.clone()),
+            (None, false) => slot.swarm.insert(peer.clone()),
             (Some((place, _)), false) => {
-                let swarm = slot.swarm.as_mut().expect("the peer is in it");
-                swarm.change(*place, |before| *before = peer.clone());
+                slot.swarm.change(*place, |before| *before = peer.clone());
             }
             (Some((place, _)), true) => {
-                let swarm = slot.swarm.as_mut().expect("the peer is in it");
-                swarm.remove(*place);
-                if swarm.len() == 0 {
-                    slot.swarm = None;
-                }
+                slot.swarm.remove(*place);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::members::Moved;
 use super::peer::{Flags, Peer};
 use super::pending::{Changed, PeerEntry};
 use super::swarm::Swarm;
-use super::torrents::{TorrentShard, TorrentSlot};
+use super::torrents::TorrentShard;
 use super::{MemberId, PeerRow, Private, Terms, TorrentId};
 
 /// Where [`Private::expire`] goes on.
@@ -95,11 +95,10 @@ impl Private {
             let before = shard.pending.rows();
             for place in 0..shard.torrents.len() {
                 let slot = shard.torrents.row_mut(place);
-                let Some(swarm) = &mut slot.swarm else { continue };
+                let swarm = &mut slot.swarm;
                 let peers = swarm.len();
                 swarm.drop_if(|peer| members.binary_search(&peer.member).is_ok(), &mut departed);
                 if swarm.len() != peers {
-                    slot.tidy();
                     shard.pending.torrent(slot);
                 }
             }
@@ -113,10 +112,7 @@ impl Private {
         let mut shard = self.torrent_shard(torrent);
         let Some(slot) = shard.torrents.find_mut(&torrent) else { return };
         let mut departed = Departed::new();
-        if let Some(swarm) = &mut slot.swarm {
-            swarm.drop_if(|peer| peer.member == member, &mut departed);
-        }
-        slot.tidy();
+        slot.swarm.drop_if(|peer| peer.member == member, &mut departed);
         drop(shard);
         departed.into_iter().for_each(|(_, moved)| self.count_peers(moved));
     }
@@ -144,7 +140,7 @@ impl Private {
             peer.flags.set(Flags::PROTECTED, state.member.protected);
             peer.flags.set(Flags::DOWNLOADS, !peer.is_seeder() && state.member.can_leech);
             peer.flags.set(Flags::VISIBLE, peer.is_seeder() || peer.downloads());
-            let swarm = slot.swarm.get_or_insert_default();
+            let swarm = &mut slot.swarm;
             if swarm.place(peer.member, &peer.peer_id).is_some() {
                 continue;
             }
@@ -176,7 +172,7 @@ impl TorrentShard {
     ) -> usize {
         let slot = self.torrents.row_mut(place);
         let torrent = slot.torrent.id;
-        let Some(swarm) = &mut slot.swarm else { return 1 };
+        let swarm = &mut slot.swarm;
         let cost = 1 + swarm.len();
         let peers = swarm.len();
         let oldest_secs = now.as_secs().saturating_sub(terms.peer_timeout.as_secs()) as u32;
@@ -197,7 +193,6 @@ impl TorrentShard {
             }
         }
         if swarm.len() != peers {
-            slot.tidy();
             pending.torrent(slot);
         }
         cost
@@ -216,7 +211,7 @@ fn expired_row(peer: &Peer, torrent: TorrentId) -> PeerEntry {
     };
     PeerEntry {
         key: peer.key(torrent),
-        announces: peer.announces,
+        announces: peer.announces(),
         timespent_secs: peer.last_secs().saturating_sub(peer.came_secs),
         seedtime_secs: peer.seedtime_secs,
         at_secs: peer.last_secs().into(),
@@ -243,14 +238,5 @@ impl Swarm {
         let mut departed = Departed::new();
         self.drop_if(|_| true, &mut departed);
         departed
-    }
-}
-
-impl TorrentSlot {
-    /// Gives back the memory of a swarm without peers.
-    fn tidy(&mut self) {
-        if self.swarm.as_ref().is_some_and(|swarm| swarm.len() == 0) {
-            self.swarm = None;
-        }
     }
 }

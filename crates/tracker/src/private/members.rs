@@ -79,7 +79,7 @@ pub struct Credited {
 }
 
 impl MemberShard {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
             members: Table::new(secret),
             credit: Table::new(secret),

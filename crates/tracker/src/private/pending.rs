@@ -5,6 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use peerage_proto::PeerId;
+
 use super::table::{Row, Secret, Table};
 use super::torrents::TorrentSlot;
 use super::{
@@ -144,10 +146,10 @@ pub(super) struct Completion {
 }
 
 impl Row for Completion {
-    type Key = Self;
+    type Key = Token;
 
-    fn key(&self) -> Self {
-        *self
+    fn key(&self) -> Token {
+        Token { member: self.member, torrent: self.torrent }
     }
 }
 
@@ -175,7 +177,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
             torrents: Vec::new(),
             peers: Table::new(secret),
@@ -219,10 +221,15 @@ impl Pending {
             None if is_full => return Kept::LeftOut,
             None => {
                 self.changed += usize::from(entry.changed.is_some());
-                self.peers.put(entry);
+                self.peers.add(entry);
             }
         }
         Kept::Waits
+    }
+
+    /// Starts to fetch by what a peer's row is found.
+    pub(super) fn prefetch(&self, member: MemberId, torrent: TorrentId, peer_id: &PeerId) {
+        self.peers.prefetch_place_of(&PeerKey { member, torrent, peer_id: *peer_id });
     }
 
     /// Whether it waits to be written that the peer has left.
@@ -301,7 +308,7 @@ impl Pending {
             }
             None => {
                 self.changed += usize::from(entry.changed.is_some());
-                self.peers.put(entry);
+                self.peers.add(entry);
             }
         }
     }

@@ -356,12 +356,10 @@ impl Private {
     }
 
     /// What is to be done for a torrent that was taken out.
-    fn forget(&self, slot: TorrentSlot) {
+    fn forget(&self, mut slot: TorrentSlot) {
         let hash = self.secret.hash(&slot.torrent.info_hash);
         self.info_hashes.of(hash).names.remove(Fingerprint::of(hash), slot.torrent.id.0);
-        if let Some(mut swarm) = slot.swarm {
-            self.depart(swarm.all_departed());
-        }
+        self.depart(slot.swarm.all_departed());
     }
 
     fn give(&self, token: Token) -> bool {

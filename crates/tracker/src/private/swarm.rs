@@ -1,73 +1,91 @@
-//! The peers of one torrent, in one vector, those that go to the same askers side by side: so a
-//! draw costs what it hands out, whatever the swarm is made of.
+//! The peers of one torrent, those that go to the same askers side by side: so a draw costs what
+//! it hands out, whatever the swarm is made of.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
-use hashbrown::HashTable;
 use peerage_proto::{Family, PeerId};
-use peerage_swarm::{Peers, Rng};
+use peerage_swarm::{Peers, Rng, prefetch};
 
 use super::MemberId;
+use super::crowd::Crowd;
 use super::members::Moved;
 use super::peer::{Peer, Segment};
 
-/// The peers of one torrent: 64 bytes, and 112 for each peer with at most an eighth of room to
-/// grow. A large swarm has an index of about 8 bytes a peer, which makes 134 at most; a peer alone
-/// at its torrent costs 222, measured with what the allocator adds.
-#[derive(Default)]
-pub(super) struct Swarm {
-    peers: Vec<Peer>,
-    /// Where each segment ends but the last, which ends with the vector.
-    ends: [u32; 6],
-    seeders: u32,
-    /// Places by member, where there are many.
-    index: Option<Box<HashTable<u32>>>,
+/// The peers of one torrent: 16 bytes, and of its own only the peers, 104 bytes each. A [`Crowd`]
+/// costs about 11 more a peer, and has at most an eighth of room to grow.
+pub(super) enum Swarm {
+    /// Fewer than [`MANY`], in the order of their segments and in no more room than they need.
+    Few(Box<[Peer]>),
+    /// At least half of [`MANY`].
+    Many(Box<Crowd>),
 }
 
-const _: () = assert!(size_of::<Swarm>() == 64);
+const _: () = assert!(size_of::<Swarm>() == 16);
 
-/// From so many peers on there is an index; 20 peers are 2 kB to look through.
-const INDEXED_PEERS: usize = 20;
+/// From so many peers on they are found by an index; 20 peers are 2 kB to look through.
+const MANY: usize = 20;
 
-/// Members are numbered by the site, not by clients: the hash needs no secret.
-fn hash(member: MemberId) -> u64 {
-    let product = u64::from(member.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ product >> 32
+/// A peer lies in two lines more often than not.
+fn prefetch_peer(peer: &Peer) {
+    let start = core::ptr::from_ref(peer).addr();
+    prefetch(start);
+    prefetch(start + size_of::<Peer>() - 1);
 }
 
 impl Swarm {
+    /// Without peers. Has no memory of its own.
+    pub(super) fn new() -> Self {
+        Self::Few(Box::default())
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.peers.len()
+        self.peers().len()
     }
 
     pub(super) fn peers(&self) -> &[Peer] {
-        &self.peers
+        match self {
+            Self::Few(peers) => peers,
+            Self::Many(crowd) => crowd.peers(),
+        }
     }
 
     /// Seeders and leechers, those that are not handed out among them.
     pub(super) fn counts(&self) -> (u32, u32) {
-        (self.seeders, self.peers.len() as u32 - self.seeders)
+        let seeders = match self {
+            Self::Few(peers) => peers.iter().filter(|peer| peer.is_seeder()).count() as u32,
+            Self::Many(crowd) => crowd.seeders(),
+        };
+        (seeders, self.len() as u32 - seeders)
     }
 
     /// The places of a member's peers.
     pub(super) fn own(&self, member: MemberId) -> impl Iterator<Item = usize> {
-        let indexed = self.index.as_ref().map(|index| index.iter_hash(hash(member)));
-        let scanned = if self.index.is_some() { 0..0 } else { 0..self.peers.len() };
-        let places = indexed.into_iter().flatten().map(|&place| place as usize);
-        places.chain(scanned).filter(move |&place| self.peers[place].member == member)
+        let (few, many) = match self {
+            Self::Few(peers) => (&peers[..], None),
+            Self::Many(crowd) => (&[][..], Some(crowd.own(member))),
+        };
+        let is_own = move |(place, peer): (usize, &Peer)| (peer.member == member).then_some(place);
+        few.iter().enumerate().filter_map(is_own).chain(many.into_iter().flatten())
     }
 
     /// Where a peer is. Good until one comes, goes or changes.
     pub(super) fn place(&self, member: MemberId, peer_id: &PeerId) -> Option<usize> {
-        self.own(member).find(|&place| self.peers[place].peer_id == *peer_id)
+        self.own(member).find(|&place| self.peers()[place].peer_id == *peer_id)
+    }
+
+    /// Starts to fetch what an announce of a member will look through.
+    pub(super) fn prefetch(&self, member: MemberId) {
+        match self {
+            Self::Few(peers) => peers.iter().for_each(prefetch_peer),
+            Self::Many(crowd) => crowd.prefetch(member),
+        }
     }
 
     /// How a member counts at this torrent: its seeders, its leechers, and whether it downloads.
     pub(super) fn standing(&self, member: MemberId) -> Moved {
         let mut counts = Moved::default();
         for place in self.own(member) {
-            let peer = &self.peers[place];
+            let peer = &self.peers()[place];
             match peer.is_seeder() {
                 true => counts.seeding += 1,
                 false => counts.leeching += 1,
@@ -79,95 +97,65 @@ impl Swarm {
 
     /// Puts in a peer that is not there.
     pub(super) fn insert(&mut self, peer: Peer) {
-        if self.peers.len() == self.peers.capacity() {
-            self.peers.reserve_exact((self.peers.len() / 8).max(1));
-        }
+        let few = match self {
+            Self::Few(few) => few,
+            Self::Many(crowd) => return crowd.insert(peer),
+        };
+        let mut peers = core::mem::take(few).into_vec();
+        peers.reserve_exact(1);
         let segment = peer.segment();
-        let member = peer.member;
-        self.seeders += u32::from(peer.is_seeder());
-        let mut place = self.peers.len();
-        self.peers.push(peer);
-        if let Some(index) = &mut self.index {
-            let peers = &self.peers;
-            index.insert_unique(hash(member), place as u32, |&at| hash(peers[at as usize].member));
-        }
-        // From the last segment down: the first peer of each makes room by becoming its last.
-        for end in (segment as usize..self.ends.len()).rev() {
-            let first = self.ends[end] as usize;
-            self.swap(place, first);
-            self.ends[end] += 1;
-            place = first;
-        }
-        if self.index.is_none() && INDEXED_PEERS <= self.peers.len() {
-            self.make_index();
-        }
+        let place = peers.partition_point(|other| other.segment() <= segment);
+        peers.insert(place, peer);
+        *self = match peers.len() < MANY {
+            true => Self::Few(peers.into_boxed_slice()),
+            false => Self::Many(Box::new(Crowd::new(peers))),
+        };
     }
 
     /// Takes a peer out. Of the others, only such as stand behind it move, and none to before it.
     pub(super) fn remove(&mut self, place: usize) -> Peer {
-        let mut place = place;
-        let segment = self.ends.partition_point(|&end| end as usize <= place);
-        for end in segment..self.ends.len() {
-            let last = self.ends[end] as usize - 1;
-            self.swap(place, last);
-            self.ends[end] -= 1;
-            place = last;
+        match self {
+            Self::Few(few) => {
+                let mut peers = core::mem::take(few).into_vec();
+                let peer = peers.remove(place);
+                *few = peers.into_boxed_slice();
+                peer
+            }
+            Self::Many(crowd) => {
+                let peer = crowd.remove(place);
+                if crowd.peers().len() < MANY / 2 {
+                    *self = Self::Few(crowd.take_peers().into_boxed_slice());
+                }
+                peer
+            }
         }
-        let last = self.peers.len() - 1;
-        self.swap(place, last);
-        let peer = self.peers.pop().expect("a place is that of a peer");
-        if let Some(index) = &mut self.index {
-            let entry = index.find_entry(hash(peer.member), |&at| at as usize == last);
-            entry.expect("every peer is in the index").remove();
-        }
-        self.seeders -= u32::from(peer.is_seeder());
-        if self.peers.len() < INDEXED_PEERS / 2 {
-            self.index = None;
-        }
-        if self.peers.len() < self.peers.capacity() / 2 {
-            self.peers.shrink_to(self.peers.len() + self.peers.len() / 8);
-        }
-        peer
     }
 
     /// Changes a peer, neither whose it is nor its peer_id, and moves it where it then belongs.
     pub(super) fn change(&mut self, place: usize, change: impl FnOnce(&mut Peer)) {
-        let peer = &mut self.peers[place];
-        let (segment, seeder) = (peer.segment(), peer.is_seeder());
-        change(peer);
-        let moved = peer.segment() != segment;
-        self.seeders -= u32::from(seeder);
-        self.seeders += u32::from(self.peers[place].is_seeder());
-        if moved {
-            let peer = self.remove(place);
-            self.insert(peer);
+        match self {
+            Self::Few(peers) => {
+                let segment = peers[place].segment();
+                change(&mut peers[place]);
+                if peers[place].segment() != segment {
+                    // All but one are in order.
+                    peers.sort_unstable_by_key(Peer::segment);
+                }
+            }
+            Self::Many(crowd) => crowd.change(place, change),
         }
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        if a == b {
-            return;
+    /// Where the peers of some segments, one after the other, begin and end.
+    fn range(&self, first: Segment, last: Segment) -> (u32, u32) {
+        match self {
+            Self::Few(peers) => {
+                let start = peers.partition_point(|peer| peer.segment() < first);
+                let end = peers.partition_point(|peer| peer.segment() <= last);
+                (start as u32, end as u32)
+            }
+            Self::Many(crowd) => crowd.range(first, last),
         }
-        self.peers.swap(a, b);
-        let Some(index) = &mut self.index else { return };
-        // What is at `b` now was at `a`. A place that no peer has keeps the two apart meanwhile.
-        let mut renumber = |at: usize, from: usize, to: u32| {
-            let number = hash(self.peers[at].member);
-            let place = index.find_mut(number, |&place| place as usize == from);
-            *place.expect("every peer is in the index") = to;
-        };
-        renumber(b, a, u32::MAX);
-        renumber(a, b, a as u32);
-        renumber(b, u32::MAX as usize, b as u32);
-    }
-
-    fn make_index(&mut self) {
-        let mut index = Box::new(HashTable::with_capacity(self.peers.len()));
-        let rehash = |&place: &u32| hash(self.peers[place as usize].member);
-        for place in 0..self.peers.len() as u32 {
-            index.insert_unique(rehash(&place), place, rehash);
-        }
-        self.index = Some(index);
     }
 }
 
@@ -227,37 +215,44 @@ impl Swarm {
         let mut ranges = [(0, 0); 2];
         let mut total = 0;
         for (range, &(first, last)) in ranges.iter_mut().zip(segments) {
-            let start = if first as usize == 0 { 0 } else { self.ends[first as usize - 1] };
-            *range = (start, self.ends[last as usize] - start);
+            let (start, end) = self.range(first, last);
+            *range = (start, end - start);
             total += range.1;
         }
         if total == 0 {
             return;
         }
+        let peers = self.peers();
         let mut number = rng.below(total);
         let stride = match total as usize <= out_max {
             true => 1,
             false => stride(total, rng),
         };
+        let place = |number: u32| match number < ranges[0].1 {
+            true => (ranges[0].0 + number) as usize,
+            false => (ranges[1].0 + number - ranges[0].1) as usize,
+        };
+        let next = |number: u32| match total - number <= stride {
+            true => number - (total - stride),
+            false => number + stride,
+        };
+        let mut ahead = number;
+        for _ in 0..total.min(out_max as u32) {
+            prefetch_peer(&peers[place(ahead)]);
+            ahead = next(ahead);
+        }
         for _ in 0..total {
             if out_max <= out.v4.len() + out.v6.len() {
                 return;
             }
-            let place = match number < ranges[0].1 {
-                true => ranges[0].0 + number,
-                false => ranges[1].0 + number - ranges[0].1,
-            };
-            let peer = &self.peers[place as usize];
+            let peer = &peers[place(number)];
             if peer.member != asker.member && peer.is_fresh(family, asker.oldest_secs) {
                 match family {
                     Family::V4 => out.v4.push(peer.v4),
                     Family::V6 => out.v6.push(peer.v6),
                 }
             }
-            number = match total - number <= stride {
-                true => number - (total - stride),
-                false => number + stride,
-            };
+            number = next(number);
         }
     }
 }
@@ -315,22 +310,20 @@ mod tests {
         assert_eq!(swarm.len(), model.len());
         let seeders = model.values().filter(|kind| *kind & 4 != 0).count() as u32;
         assert_eq!(swarm.counts(), (seeders, model.len() as u32 - seeders));
-        assert!(swarm.ends.is_sorted());
         assert!(swarm.peers().is_sorted_by_key(Peer::segment), "segments lie in order");
-        let segment = |place| swarm.ends.partition_point(|&end| end as usize <= place);
-        for (place, peer) in swarm.peers().iter().enumerate() {
-            assert_eq!(peer.segment() as usize, segment(place));
+        match swarm {
+            Swarm::Few(_) => assert!(swarm.len() < MANY),
+            Swarm::Many(crowd) => {
+                assert!(MANY / 2 <= swarm.len());
+                crowd.check();
+            }
         }
-        assert_eq!(
-            swarm.index.is_some(),
-            swarm.index.as_ref().is_some_and(|index| { index.len() == swarm.len() })
-        );
     }
 
     #[test]
     fn swarm_is_a_map_whose_segments_stay_in_order() {
         let mut rng = Rng::from_seed(3);
-        let mut swarm = Swarm::default();
+        let mut swarm = Swarm::new();
         let mut model = BTreeMap::new();
         for step in 0..6_000 {
             // Grows beyond the index, shrinks below it, and so on.
@@ -373,7 +366,7 @@ mod tests {
 
     #[test]
     fn whoever_may_be_handed_out_is_and_nobody_else() {
-        let mut swarm = Swarm::default();
+        let mut swarm = Swarm::new();
         for number in 0..160 {
             swarm.insert(peer(number % 10, number, number / 10));
         }
@@ -405,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_peer_is_as_likely_as_any_other_and_the_number_is_exact() {
-        let mut swarm = Swarm::default();
+        let mut swarm = Swarm::new();
         for number in 0..50 {
             // Seeders and leechers, IPv4 and both.
             swarm.insert(peer(number, number, 9 + (number & 1) * 2 + (number & 2) * 2));
@@ -430,7 +423,7 @@ mod tests {
 
     #[test]
     fn peer_that_was_not_heard_from_is_not_handed_out() {
-        let mut swarm = Swarm::default();
+        let mut swarm = Swarm::new();
         for number in 0..30 {
             swarm.insert(peer(number, number, 11));
         }

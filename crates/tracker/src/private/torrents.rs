@@ -1,6 +1,5 @@
 //! Torrents, each with its peers; tokens; why a torrent was deleted.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::peer::Peer;
@@ -27,8 +26,7 @@ pub struct TorrentState {
 /// A torrent, its peers and what is owed to its row.
 pub(super) struct TorrentSlot {
     pub(super) torrent: Torrent,
-    /// `None` without peers, as most torrents are.
-    pub(super) swarm: Option<Box<Swarm>>,
+    pub(super) swarm: Swarm,
     /// Completions that are not yet in a batch.
     pub(super) completed_owed: u32,
     /// Balance that is not yet in a batch.
@@ -43,10 +41,10 @@ pub(super) struct TorrentSlot {
 const _: () = assert!(size_of::<TorrentSlot>() <= 80);
 
 impl TorrentSlot {
-    pub(super) const fn new(torrent: Torrent) -> Self {
+    pub(super) fn new(torrent: Torrent) -> Self {
         Self {
             torrent,
-            swarm: None,
+            swarm: Swarm::new(),
             completed_owed: 0,
             balance_owed: 0,
             due_secs: 0,
@@ -64,7 +62,7 @@ impl TorrentSlot {
 
     /// Seeders and leechers.
     pub(super) fn counts(&self) -> (u32, u32) {
-        self.swarm.as_ref().map_or((0, 0), |swarm| swarm.counts())
+        self.swarm.counts()
     }
 
     /// Its row, which is then no longer owed.
@@ -112,7 +110,7 @@ pub(super) struct TorrentShard {
 const COMPLETIONS_MAX: usize = 16_384;
 
 impl TorrentShard {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
             torrents: Table::new(secret),
             tokens: Table::new(secret),
@@ -132,7 +130,7 @@ impl TorrentShard {
     pub(super) fn state(&self, id: TorrentId) -> Option<TorrentState> {
         let slot = self.torrents.find(&id)?;
         let tokens = self.tokens.rows().iter().filter(|token| token.torrent == id);
-        let peers = slot.swarm.iter().flat_map(|swarm| swarm.peers());
+        let peers = slot.swarm.peers().iter();
         let (seeding, leeching): (Vec<_>, Vec<_>) = peers.partition(|peer| peer.is_seeder());
         let members = |peers: Vec<&Peer>| peers.into_iter().map(|peer| peer.member).collect();
         Some(TorrentState {

@@ -230,6 +230,25 @@ fn peers_come_back_after_a_restart_with_their_baselines() {
 }
 
 #[test]
+fn peer_that_comes_back_without_a_port_is_handed_out_from_its_next_announce_on() {
+    let mut site = Site::default();
+    site.announce(ask(1).moved(100, 50));
+    site.announce(ask(2).left(0).at("2001:db8::2", 7));
+    let mut rows = site.take().peers;
+    // As a Gazelle site's tables have them.
+    rows.iter_mut().for_each(|row| row.port = 0);
+    let mut after = Site::default();
+    assert_eq!(after.private().restore_peers(after.now(), rows), 2);
+    assert_eq!(after.counts(), (1, 1));
+    after.announce(ask(9).at("192.0.2.9", 9));
+    assert_eq!(after.handed(), 0, "nobody listens at port 0");
+    after.announce(ask(1).moved(150, 60));
+    assert_eq!(after.credit(), [(1, 50, 10)], "its counters were known");
+    after.announce(ask(8).at("192.0.2.8", 8));
+    assert_eq!(after.handed(), 2, "the one before, and the one that is back");
+}
+
+#[test]
 fn traced_is_kept_and_told() {
     let site = Site::default();
     assert!(site.private().trace_member(&passkey(1), true));
