@@ -39,7 +39,7 @@ export interface Freeleech {
 }
 
 /** Entries asked for at once. */
-export const PAGE = 50;
+export const PAGE = 20;
 
 /** A page of a list: what to look for, and after which entry. */
 export function query(like: string, after: number | null): string {
