@@ -230,6 +230,13 @@ impl<R: Row> Table<R> {
         place
     }
 
+    /// Makes room for `count` rows in all.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.rows.reserve_exact(count.saturating_sub(self.rows.len()));
+        let (rows, secret) = (&self.rows, self.secret);
+        self.index.reserve(count, |place: Place| secret.hash(&rows[place.get()].key()));
+    }
+
     pub(super) fn remove(&mut self, key: &R::Key) -> Option<R> {
         self.place(key).map(|place| self.remove_at(place))
     }
