@@ -195,6 +195,12 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     for (name, help, value) in gauges {
         page.single(Kind::Gauge, name, help, value);
     }
+    let help = "Rows of peers that found no room among those that wait.";
+    let mut samples = page.metric(Kind::Counter, "ledger_left_out_total", help);
+    let left_out = &stats.rows_left_out;
+    samples.add(&[("peer", "gone")], left_out.gone);
+    samples.add(&[("peer", "changed")], left_out.changed);
+    samples.add(&[("peer", "seen")], left_out.seen);
     let help = "Rows that were written.";
     page.single(Kind::Counter, "ledger_rows_written_total", help, stats.rows_written);
 }
