@@ -105,8 +105,8 @@ pub(super) struct TorrentShard {
     pub(super) pending: Pending,
 }
 
-/// Completions remembered in one part, of 1024: 16 million in all, of some 15 bytes each. With one more all of the part's are forgotten, and
-/// whoever completes one of them again is counted again.
+/// Completions remembered in one part, of 1024: 16 million in all, of some 15 bytes each. With one
+/// more all of the part's are forgotten, and whoever completes one of them again is counted again.
 const COMPLETIONS_MAX: usize = 16_384;
 
 impl TorrentShard {
