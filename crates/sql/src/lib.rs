@@ -24,6 +24,9 @@ mod write;
 
 pub use error::Error;
 pub use options::{Dialect, GazelleDialect, Options, Schema};
-pub use own::{Access, ClientEntry, ManageError, MemberEntry, Own, TokenEntry, TorrentEntry};
+pub use own::{
+    Access, ClientEntry, EDITS_MAX, Edit, Edited, ManageError, MemberEntry, NotEdited, Own,
+    TokenEntry, TorrentEntry,
+};
 pub use store::{Loaded, Store};
 pub use write::{DeadRow, Held, Outcome, Part};
