@@ -37,7 +37,7 @@ pub(super) struct TorrentSlot {
     pub(super) is_owed: bool,
 }
 
-/// 80 bytes; with the index, the info_hash's name and room to grow 125 a torrent, measured.
+/// 80 bytes; with the index, the info_hash's name and room to grow 108 a torrent, measured.
 const _: () = assert!(size_of::<TorrentSlot>() <= 80);
 
 impl TorrentSlot {
