@@ -20,6 +20,7 @@ mod process;
 mod report;
 mod servers;
 mod shared;
+mod shared_core;
 mod socket;
 mod steady;
 mod trial;

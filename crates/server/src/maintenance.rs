@@ -79,7 +79,7 @@ pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &Purg
     while !stop.is_requested() {
         let parts = parts(source.tracker.swarms().peer_timeout());
         let expired = source.tracker.expire(clock.now(), parts, || thread::sleep(PAUSE));
-        source.count_expired(expired);
+        source.count_expired(&expired);
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             if let Some(load) = source.read_load() {
                 source.tracker.breathe(clock.now(), load);

@@ -107,6 +107,8 @@ struct World {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     trips: u64,
+    /// In which clients announce.
+    interval: Duration,
     /// Peers told, in all trips that arrived.
     peers_told: u64,
     faults: bool,
@@ -160,6 +162,7 @@ impl World {
             nodes,
             clients,
             trips: 0,
+            interval: INTERVAL,
             peers_told: 0,
             faults: !seed.is_multiple_of(10),
         };
@@ -316,7 +319,7 @@ impl World {
 
     fn client(&mut self, number: u32) {
         let mut client = self.clients[number as usize];
-        self.after(u64::from(INTERVAL_SECS) * 1000, Event::Client(number));
+        self.after(self.interval.as_millis() as u64, Event::Client(number));
         let joins = !client.alive && self.chance(40);
         if !client.alive && !joins {
             return;
@@ -543,6 +546,39 @@ fn node_that_was_thought_dead_tells_everything_again() {
         world.nodes[1].is_off = false;
         world.run_until(world.now_millis + 10_000);
         world.check(seed);
+    }
+}
+
+/// Checks every few seconds for some intervals.
+fn check_all_along(world: &mut World, seed: u64, intervals: u32) {
+    let end = world.now_millis + (world.interval * intervals).as_millis() as u64;
+    while world.now_millis < end {
+        world.run_until(world.now_millis + 7000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn nobody_who_announces_in_time_ever_vanishes() {
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        check_all_along(&mut world, seed, 20);
+    }
+}
+
+#[test]
+fn intervals_that_become_longer_while_nodes_run_lose_nobody() {
+    let (longer, timeout) = (INTERVAL * 4, TIMEOUT * 4);
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        for node in &world.nodes {
+            node.tracker.set_peer_timeout(timeout);
+            node.tracker.set_share_timing(Timing::seldom(longer, timeout));
+        }
+        world.interval = longer;
+        check_all_along(&mut world, seed, 10);
     }
 }
 
