@@ -107,6 +107,8 @@ struct World {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     trips: u64,
+    /// No message arrives.
+    is_mute: bool,
     /// In which clients announce.
     interval: Duration,
     /// Peers told, in all trips that arrived.
@@ -162,6 +164,7 @@ impl World {
             nodes,
             clients,
             trips: 0,
+            is_mute: false,
             interval: INTERVAL,
             peers_told: 0,
             faults: !seed.is_multiple_of(10),
@@ -310,7 +313,7 @@ impl World {
             for other in 0..NODES {
                 let run = self.nodes[other].run;
                 let (lost, delay) = (self.chance(10), self.delay());
-                if !lost {
+                if !lost && !self.is_mute {
                     self.after(delay, Event::Message { node: other, run, bytes: bytes.clone() });
                 }
             }
@@ -502,6 +505,13 @@ fn all_is_told_again_within_ten_seconds_after_redis_has_forgotten_everything() {
         let mut world = World::new(seed * 10);
         world.run_until(START_MILLIS + u64::from(INTERVAL_SECS) * 1000 + 2000);
         world.redis_is_away = true;
+        // Some come to two nodes meanwhile: each thinks them its own.
+        for client in (0..CLIENTS as usize).step_by(5) {
+            let state = world.clients[client];
+            for node in [(client + 1) % NODES, client % NODES] {
+                world.announce(node, address(client as u32), state, ClientEvent::None);
+            }
+        }
         world.run_until(world.now_millis + 2000);
         world.redis = Redis::default();
         world.redis_is_away = false;
@@ -545,6 +555,34 @@ fn node_that_was_thought_dead_tells_everything_again() {
         assert!(!world.nodes[0].share.dead().is_empty(), "nobody was thought dead");
         world.nodes[1].is_off = false;
         world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn peer_whose_time_is_up_at_its_node_is_gone_for_all_long_before_it_expires() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        for client in (0..CLIENTS as usize).step_by(3) {
+            world.clients[client].alive = false;
+        }
+        let gone = TIMEOUT.as_millis() as u64 + SWEEP_MILLIS + 3000;
+        let expiry = world.nodes[0].share.timing().expiry.as_millis() as u64;
+        assert!(gone + u64::from(INTERVAL_SECS) * 1000 < expiry, "that would show nothing");
+        world.run_until(world.now_millis + gone);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn counts_say_who_else_has_peers_where_no_message_did() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.is_mute = true;
+        let refresh = world.nodes[0].share.timing().refresh;
+        let told = refresh + refresh / 60 + INTERVAL + Duration::from_secs(4);
+        world.run_until(START_MILLIS + told.as_millis() as u64);
         world.check(seed);
     }
 }
