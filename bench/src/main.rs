@@ -16,11 +16,16 @@ mod network;
 mod null_http;
 mod null_udp;
 mod pause;
+mod private;
+mod private_memory;
+mod private_tables;
+mod probe;
 mod process;
 mod report;
 mod servers;
 mod shared;
 mod shared_core;
+mod shared_faults;
 mod socket;
 mod steady;
 mod trial;
@@ -82,11 +87,18 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "steady" => steady::run,
         "pause" => pause::run,
         "map" => map::run,
+        "private" => private::run,
+        "private-memory" => return private_memory::run(options),
         "shared" => shared::run,
+        "shared-faults" => shared_faults::run,
         _ => return Err("no such program; see --help".to_owned()),
     };
     network::prepare();
-    socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
+    // Clients that sleep, and many servers: the system spreads them better than we do.
+    if name != "shared-faults" {
+        let pinned = socket::pin(options.load_core());
+        pinned.map_err(|error| format!("cannot choose a core: {error}"))?;
+    }
     let Some(nice) = options.nice else { return program(options) };
     set_nice(nice).map_err(|error| format!("--nice {nice}: {error}"))?;
     let result = program(options);

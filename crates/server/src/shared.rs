@@ -2,14 +2,17 @@
 //!
 //! What is shared and when is decided in `peerage-tracker`, how it is carried in `peerage-shared`.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerage_shared::{Layout, Node, Status, Target};
+use peerage_shared::{Certificates, Layout, Node, Status, Target};
 use peerage_tracker::share::{Options, Timing};
 use peerage_tracker::{ConnectionKey, Connections, Share, Tracker};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config::value::SharedLayout;
@@ -71,6 +74,39 @@ impl Settings {
         }))
     }
 
+    /// Reads the certificates that the configuration names. Once, at the start: later the files may
+    /// be out of reach.
+    pub(crate) fn read_certificates(&mut self, config: &Config) -> Result<(), ConfigError> {
+        let values = &config.values.shared;
+        let read = |name: &'static str, path: &Option<PathBuf>| match path {
+            Some(path) => fs::read(path)
+                .map(Some)
+                .map_err(|error| config.wrong(name, format!("a file that can be read ({error})"))),
+            None => Ok(None),
+        };
+        let authority = read("shared.ca_file", &values.ca_file)?;
+        let certificate = read("shared.cert_file", &values.cert_file)?;
+        let own = match (certificate, read("shared.key_file", &values.key_file)?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(_), None) => {
+                return Err(config.wrong("shared.key_file", "the key of shared.cert_file".into()));
+            }
+            (None, Some(_)) => {
+                let right = "the certificate of shared.key_file".into();
+                return Err(config.wrong("shared.cert_file", right));
+            }
+        };
+        if authority.is_none() && own.is_none() {
+            return Ok(());
+        }
+        let name = if authority.is_some() { "shared.ca_file" } else { "shared.cert_file" };
+        let certificates = Certificates { authority, own };
+        let target = self.target.clone().with_certificates(certificates);
+        self.target = target.map_err(|right| config.wrong(name, right))?;
+        Ok(())
+    }
+
     /// Lets `tracker` share its swarms. Before its first worker is made.
     pub(crate) fn share(&self, tracker: &mut Tracker) -> io::Result<()> {
         let Self { timing, sample, .. } = *self;
@@ -103,11 +139,13 @@ pub(crate) struct View {
 }
 
 /// What nodes have told each other. Counts are since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = SharedStats)]
 pub(crate) struct Stats {
     /// Whether all of Redis is connected.
     pub(crate) connected: bool,
     /// Time since Redis last answered; null where it never did.
+    #[schema(required)]
     pub(crate) silent_millis: Option<u64>,
     /// How long the last pipeline took.
     pub(crate) trip_micros: u64,
@@ -123,7 +161,7 @@ pub(crate) struct Stats {
     pub(crate) catching_up: u32,
     /// Name, what it counts, count.
     #[serde(skip)]
-    pub(crate) counters: [(&'static str, &'static str, u64); 10],
+    pub(crate) counters: [(&'static str, &'static str, u64); 11],
 }
 
 impl View {

@@ -6,8 +6,10 @@
 //!
 //! - `target`: where Redis is, from a URL.
 //! - `places`: the masters, their connections, and which keys each has.
+//! - `lost`: why Redis is not reached, for the operator.
 //! - `trip`: the script that updates swarms, its arguments and its reply.
 //! - `calls`: which swarms go into one call of it.
+//! - `cold`: what wakes the loop in between.
 //! - `beat`: that this node lives, and which others do.
 //! - `node`: the loop: when a trip leaves, and what happens when none comes back.
 //! - `retry`: when a connection is sought again.
@@ -20,6 +22,8 @@
 
 mod beat;
 mod calls;
+mod cold;
+mod lost;
 mod node;
 mod places;
 mod retry;
@@ -29,5 +33,5 @@ mod trip;
 
 pub use node::Node;
 pub use status::Status;
-pub use target::{Target, TargetError};
+pub use target::{Certificates, Target, TargetError};
 pub use trip::Layout;

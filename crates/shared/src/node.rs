@@ -7,22 +7,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
-use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges};
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges, message};
 use peerage_tracker::{Share, Tracker};
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
-use tokio::sync::{Notify, mpsc};
+use redis::{Pipeline, PushInfo, PushKind, Value};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::beat::{Life, beat};
-use crate::calls::cut;
-use crate::places::{self, Lost, Places, REPLY_TIME_MAX};
+use crate::calls::{Trip, cut};
+use crate::cold::Cold;
+use crate::lost::Lost;
+use crate::places::{self, Places, REPLY_TIME_MAX};
 use crate::retry::Retry;
 use crate::status::Status;
 use crate::target::Target;
@@ -71,16 +73,6 @@ pub struct Node {
     pub status: Arc<Status>,
 }
 
-/// Wakes the loop for a swarm that an announce waits for.
-#[derive(Default)]
-struct Cold(Notify);
-
-impl Wake for Cold {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_one();
-    }
-}
-
 /// The news of other nodes, on a connection of their own.
 struct Subscription {
     _connection: MultiplexedConnection,
@@ -110,6 +102,8 @@ struct Carrier<N> {
     doubted: (u64, Instant),
     unsent: Vec<Vec<u8>>,
     subscription: Option<Subscription>,
+    /// When to seek a subscription again.
+    hear_again: Retry,
     messages: mpsc::Sender<Vec<u8>>,
     /// Whether the last thing logged was that Redis cannot be reached.
     complained: bool,
@@ -135,7 +129,7 @@ impl Node {
                     continue;
                 }
             }
-            while carrier.flush().await == Flushed::MoreWaits {
+            while carrier.flush().await == Flushed::MoreWaits && !is_stopped() {
                 while let Ok(message) = messages.try_recv() {
                     carrier.hear(&message);
                 }
@@ -162,6 +156,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         let started = Instant::now();
         Self {
             retry: Retry::new(share.options().node),
+            hear_again: Retry::new(share.options().node),
             node,
             share,
             now,
@@ -184,7 +179,14 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn hear(&self, message: &[u8]) {
-        Status::add(&self.node.status.messages_in, 1);
+        let status = &self.node.status;
+        Status::add(&status.messages_in, 1);
+        if !message::is_known(message) {
+            if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
+                info!("shared: nodes of another release are there; their news come a little later");
+            }
+            return;
+        }
         self.share.hear((self.now)(), self.node.tracker.swarms(), message);
     }
 
@@ -207,7 +209,7 @@ impl<N: Fn() -> Now> Carrier<N> {
                 Some(tokio::spawn(async move { Places::find(&target, known, &script).await }));
         }
         let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
-        if self.subscription.as_ref().is_none_or(lost) {
+        if self.subscription.as_ref().is_none_or(lost) && self.hear_again.is_due() {
             self.subscribe().await;
         }
         if self.looked.elapsed() >= LOOK_EVERY {
@@ -245,6 +247,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.agree().await;
             self.beat(Life::Lives).await;
             self.subscription = None;
+            self.hear_again.succeeded();
             self.share.start_over();
             self.share.listen();
         }
@@ -252,6 +255,11 @@ impl<N: Fn() -> Now> Carrier<N> {
 
     fn lost(&mut self, lost: &Lost) {
         self.retry.failed();
+        self.complain(lost);
+    }
+
+    /// Says once what is wrong, until nothing is.
+    fn complain(&mut self, lost: &Lost) {
         if !std::mem::replace(&mut self.complained, true) {
             warn!("shared: {}: {lost}; trying on", self.node.target);
         }
@@ -380,10 +388,20 @@ impl<N: Fn() -> Now> Carrier<N> {
         };
         let at = (master.host.as_str(), master.port);
         let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
-        if let Ok(connection) = made {
-            self.subscription = Some(Subscription { _connection: connection, lost });
-            // What was published before is made up for by asking about every swarm.
-            self.share.start_over();
+        match made {
+            Ok(connection) => {
+                self.subscription = Some(Subscription { _connection: connection, lost });
+                self.hear_again.succeeded();
+                if self.places.is_whole() && std::mem::take(&mut self.complained) {
+                    info!("shared: {} is heard again", self.node.target);
+                }
+                // What was published before is made up for by asking about every swarm.
+                self.share.start_over();
+            }
+            Err(error) => {
+                self.hear_again.failed();
+                self.complain(&error.into());
+            }
         }
     }
 
@@ -433,8 +451,7 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn dead(&self) -> String {
-        let dead = self.share.dead();
-        dead.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
+        self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// The changes of each master; of none those that have no place now.
@@ -517,7 +534,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         match reply {
             Value::ServerError(error) => {
                 Status::add(&self.node.status.refused, told.len() as u64);
-                self.refused(number, error.code());
+                self.refused(number, error.code(), error.details().unwrap_or_default());
             }
             reply => {
                 for outcome in self.node.layout.outcomes(&self.share, told, reply) {
@@ -525,7 +542,7 @@ impl<N: Fn() -> Now> Carrier<N> {
                         Outcome::Answered(answer) => Some(answer),
                         Outcome::Refused(code) => {
                             Status::add(&self.node.status.refused, 1);
-                            self.refused(number, &code);
+                            self.refused(number, &code, "");
                             None
                         }
                     });
@@ -535,14 +552,14 @@ impl<N: Fn() -> Now> Carrier<N> {
         answers.resize(end, None);
     }
 
-    fn refused(&mut self, number: usize, code: &str) {
+    fn refused(&mut self, number: usize, code: &str, details: &str) {
         match code {
             "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => self.stale = true,
             // It is a replica now, or has forgotten the script, or reads its file.
             "READONLY" | "NOSCRIPT" | "LOADING" | "MASTERDOWN" => self.drop_master(number),
             code => {
                 if self.paused_until <= Instant::now() {
-                    warn!("shared: Redis refuses to be told: {code}");
+                    warn!("shared: Redis refuses to be told: {code} {details}");
                 }
                 self.paused_until = Instant::now() + REFUSED_PAUSE;
                 // Nobody should wait for answers that do not come.
@@ -573,13 +590,4 @@ impl<N: Fn() -> Now> Carrier<N> {
             _ => self.unsent = messages,
         }
     }
-}
-
-/// A pipeline that is on its way, and what has come back.
-struct Trip {
-    changes: Changes,
-    /// How many of the swarms each call takes.
-    calls: Vec<usize>,
-    replies: Result<Vec<Value>, RedisError>,
-    took: Duration,
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value,
 };
 
+use crate::lost::Lost;
 use crate::target::Target;
 
 /// Keys are spread over so many slots in a Cluster.
@@ -40,33 +40,6 @@ pub(crate) struct Master {
     pub(crate) is_new: bool,
 }
 
-/// Why there are none.
-#[derive(Debug)]
-pub(crate) enum Lost {
-    /// Redis says so, or the network does.
-    Redis(RedisError),
-    /// No Sentinel knows the master, or the one it names is none.
-    NoMaster,
-    /// llmpt's keys are not for a Cluster.
-    Cluster,
-}
-
-impl From<RedisError> for Lost {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
-    }
-}
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Redis(error) => error.fmt(f),
-            Self::NoMaster => f.write_str("no host names a master, or is one"),
-            Self::Cluster => f.write_str("llmpt's keys cannot be kept in a Cluster"),
-        }
-    }
-}
-
 impl Places {
     /// Finds the masters. Connections of `known` ones that still work are kept; every
     /// new one is given the script before it is used.
@@ -77,20 +50,22 @@ impl Places {
         };
         let mut known = known.masters;
         let mut masters = Vec::with_capacity(found.len());
+        let mut lost = Lost::NoMaster;
         for (host, port) in found {
             let same = |master: &Master| master.host == host && master.port == port;
             let old = known.iter().position(same).map(|at| known.swap_remove(at));
             let master = match old {
                 Some(master) if master.connection.is_some() => master,
                 _ => {
-                    let connection = connect_for_scripts(target, &host, port, script).await.ok();
+                    let connected = connect_for_scripts(target, &host, port, script).await;
+                    let connection = connected.map_err(|error| lost = error.into()).ok();
                     Master { host, port, connection, is_new: true }
                 }
             };
             masters.push(master);
         }
         if masters.iter().all(|master| master.connection.is_none()) {
-            return Err(Lost::NoMaster);
+            return Err(lost);
         }
         Ok(Self { masters, slots })
     }
@@ -164,12 +139,6 @@ async fn connect_with(
     database: i64,
     push: Option<Push>,
 ) -> Result<MultiplexedConnection, RedisError> {
-    let host = host.to_owned();
-    let address = if target.tls {
-        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-    } else {
-        ConnectionAddr::Tcp(host, port)
-    };
     let mut settings = RedisConnectionInfo::default().set_db(database);
     if let Some(user) = &target.user {
         settings = settings.set_username(user);
@@ -184,7 +153,7 @@ async fn connect_with(
         settings = settings.set_protocol(ProtocolVersion::RESP3);
         config = config.set_push_sender(push);
     }
-    let client = Client::open(address.into_connection_info()?.set_redis_settings(settings))?;
+    let client = target.client(host, port, settings)?;
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
@@ -204,8 +173,7 @@ type Address = (String, u16);
 
 async fn ask_sentinels(target: &Target, name: &str) -> Result<Address, Lost> {
     let mut lost = Lost::NoMaster;
-    // Sentinels have logins of their own, or none.
-    let sentinel = Target { user: None, password: None, database: 0, ..target.clone() };
+    let sentinel = target.sentinels();
     for (host, port) in &target.hosts {
         match ask_sentinel(&sentinel, host, *port, name).await {
             Ok(Some((host, port))) => match is_master(target, &host, port).await {

@@ -3,9 +3,15 @@
 //! - `redis://`, `rediss://` (TLS): a server, or any nodes of a Cluster: which of both it is, it
 //!   says itself.
 //! - `redis+sentinel://…/name[/database]`, `rediss+sentinel://`: Sentinels, and the name of the
-//!   master they watch. User and password are the master's.
+//!   master they watch. User and password are the master's; those of the Sentinels follow as
+//!   `?sentinel_user=…&sentinel_password=…`.
 
 use std::fmt;
+
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
+    RedisError, TlsCertificates,
+};
 
 /// Where Redis is.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +24,19 @@ pub struct Target {
     pub(crate) database: i64,
     /// The master's name, where the hosts are Sentinels.
     pub(crate) master: Option<String>,
+    /// The login at the Sentinels, who have their own or none.
+    sentinel_user: Option<String>,
+    sentinel_password: Option<String>,
+    certificates: Option<Certificates>,
+}
+
+/// By what both sides of a TLS connection are known, in PEM.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// Of the authorities that are trusted; the system's where there is none.
+    pub authority: Option<Vec<u8>>,
+    /// The node's own certificate and key, where Redis asks for one.
+    pub own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Why a URL names no place.
@@ -31,6 +50,8 @@ pub enum TargetError {
     Escape,
     /// What follows the hosts is no database, or there is no name of a master.
     Path,
+    /// What follows the question mark is not known here.
+    Option,
 }
 
 impl fmt::Display for TargetError {
@@ -40,6 +61,10 @@ impl fmt::Display for TargetError {
             Self::Host => "a host or its port is wrong",
             Self::Escape => "a % is not followed by two hex digits",
             Self::Path => "a database is a number; a set of Sentinels needs a master's name",
+            Self::Option => {
+                "after ? come sentinel_user=… and sentinel_password=…, joined by &, and for \
+                 Sentinels only"
+            }
         })
     }
 }
@@ -75,6 +100,7 @@ impl Target {
             "rediss+sentinel" | "valkeys+sentinel" => (true, true),
             _ => return Err(TargetError::Scheme),
         };
+        let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
@@ -100,16 +126,84 @@ impl Target {
             "" => 0,
             number => number.parse::<u16>().map_err(|_| TargetError::Path)?.into(),
         };
-        Ok(Self {
+        let mut target = Self {
             hosts: hosts.collect::<Result<_, _>>()?,
             tls,
             user: user.filter(|user| !user.is_empty()),
             password,
             database,
             master: master.map(unescape).transpose()?,
-        })
+            sentinel_user: None,
+            sentinel_password: None,
+            certificates: None,
+        };
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            let place = match option.split_once('=') {
+                Some(("sentinel_user", _)) if sentinel => &mut target.sentinel_user,
+                Some(("sentinel_password", _)) if sentinel => &mut target.sentinel_password,
+                _ => return Err(TargetError::Option),
+            };
+            *place = option.split_once('=').map(|(_, value)| unescape(value)).transpose()?;
+        }
+        Ok(target)
+    }
+
+    /// The same place, known by `certificates` instead of the system's. Errors: what is wrong with
+    /// them, to be told to the operator.
+    pub fn with_certificates(self, certificates: Certificates) -> Result<Self, String> {
+        if !self.tls {
+            return Err("for rediss:// only".to_owned());
+        }
+        let mut parts =
+            certificates.authority.iter().chain(certificates.own.iter().map(|own| &own.0));
+        if !parts.all(|pem| pem.windows(PEM.len()).any(|window| window == PEM)) {
+            return Err("a PEM file with a certificate".to_owned());
+        }
+        let target = Self { certificates: Some(certificates), ..self };
+        match target.client("localhost", 1, RedisConnectionInfo::default()) {
+            Ok(_) => Ok(target),
+            Err(error) => Err(format!("PEM files of certificates and a key ({error})")),
+        }
+    }
+
+    /// A client of the server at a host, which logs in as `settings` say. Errors: the certificates
+    /// are none.
+    pub(crate) fn client(
+        &self,
+        host: &str,
+        port: u16,
+        settings: RedisConnectionInfo,
+    ) -> Result<Client, RedisError> {
+        let host = host.to_owned();
+        let address = match self.tls {
+            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            false => ConnectionAddr::Tcp(host, port),
+        };
+        let info = address.into_connection_info()?.set_redis_settings(settings);
+        let Some(Certificates { authority, own }) = &self.certificates else {
+            return Client::open(info);
+        };
+        let own = own.as_ref().map(|(certificate, key)| ClientTlsConfig {
+            client_cert: certificate.clone(),
+            client_key: key.clone(),
+        });
+        let authority = authority.clone();
+        Client::build_with_tls(info, TlsCertificates { client_tls: own, root_cert: authority })
+    }
+
+    /// The Sentinels themselves.
+    pub(crate) fn sentinels(&self) -> Self {
+        Self {
+            user: self.sentinel_user.clone(),
+            password: self.sentinel_password.clone(),
+            database: 0,
+            ..self.clone()
+        }
     }
 }
+
+/// By which a certificate begins.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 fn read_host(host: &str, default_port: u16) -> Result<(String, u16), TargetError> {
     let (name, port) = match host.strip_prefix('[') {
@@ -184,14 +278,42 @@ mod tests {
             ("redis://u:%4@a", TargetError::Escape),
             ("redis://a/first", TargetError::Path),
             ("redis+sentinel://a", TargetError::Path),
+            ("redis://a?sentinel_user=b", TargetError::Option),
+            ("redis+sentinel://a/m?user=b", TargetError::Option),
+            ("redis+sentinel://a/m?sentinel_user=%", TargetError::Escape),
         ] {
             assert_eq!(Target::parse(url), Err(error), "{url}");
         }
     }
 
     #[test]
+    fn login_at_the_sentinels_is_their_own() {
+        let url = "rediss+sentinel://u:p@a/main/3?sentinel_user=s&sentinel_password=%71";
+        let sentinels = Target::parse(url).expect("it is right").sentinels();
+        assert_eq!(sentinels.user.as_deref(), Some("s"));
+        assert_eq!(sentinels.password.as_deref(), Some("q"));
+        assert_eq!((sentinels.database, sentinels.tls), (0, true));
+        let sentinels = Target::parse("redis+sentinel://u:p@a/main").expect("it is right");
+        assert_eq!(sentinels.sentinels().password, None);
+    }
+
+    #[test]
     fn password_is_not_shown() {
-        let target = Target::parse("redis://user:secret@a").expect("it is right");
+        let url = "redis+sentinel://user:secret@a/main?sentinel_password=secret";
+        let target = Target::parse(url).expect("it is right");
         assert!(!format!("{target} {target:?}").contains("secret"));
+    }
+
+    #[test]
+    fn certificates_that_are_none_are_refused() {
+        let with = |url, authority: &str| {
+            let authority = Some(authority.as_bytes().to_vec());
+            let target = Target::parse(url).expect("it is right");
+            target.with_certificates(Certificates { authority, own: None })
+        };
+        assert!(with("redis://a", "").is_err_and(|error| error.contains("rediss://")));
+        assert!(with("rediss://a", "no PEM").is_err_and(|error| error.contains("PEM")));
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(with("rediss://a", cut).is_err_and(|error| error.contains("PEM")));
     }
 }

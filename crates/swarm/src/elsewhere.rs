@@ -73,6 +73,10 @@ impl Swarms {
 
     /// Takes in what another node says of one peer, where the swarm is known here. Of a swarm that
     /// holds `peers_max` peers or more only the counts change.
+    ///
+    /// Returns whether the counts are in doubt then: those of a swarm whose peers should all be
+    /// here, but are not, came after what is heard now, or before it. To be asked about again.
+    #[must_use]
     pub fn hear(
         &self,
         now: Now,
@@ -80,11 +84,13 @@ impl Swarms {
         said: &Elsewhere,
         what: Hearsay,
         peers_max: u64,
-    ) {
+    ) -> bool {
         let context = self.shared.at(now);
         let hash = self.shared.hash(info_hash);
         let mut shard = lock(&self.place(hash).shard);
-        let Some(place) = shard.index.find(info_hash, hash) else { return };
+        let Some(place) = shard.index.find(info_hash, hash) else { return false };
+        let is_in_doubt =
+            shard.beyond.contains_key(info_hash) && shard.counts(place).peers() < peers_max;
         let known = match said.peer {
             SocketAddr::V4(peer) => {
                 let slot = Slot4::of(*peer.ip(), peer.port());
@@ -99,7 +105,7 @@ impl Swarms {
             if shard.index.find(info_hash, hash).is_none() {
                 self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
             }
-            return;
+            return is_in_doubt;
         }
         match what {
             Hearsay::Here { .. } if shard.counts(place).peers() < peers_max => {
@@ -113,6 +119,7 @@ impl Swarms {
             }
             Hearsay::Left => shard.add_beyond(info_hash, said.role, -1),
         }
+        is_in_doubt
     }
 
     /// Tells `visit` the swarms of one part of the store, from 0 to [`Swarms::WALK_PARTS`], that

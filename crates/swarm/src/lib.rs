@@ -32,6 +32,7 @@ mod table;
 mod types;
 
 pub use now::Now;
+pub use prefetch::prefetch;
 pub use rng::Rng;
 pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;

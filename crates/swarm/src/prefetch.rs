@@ -7,7 +7,7 @@
 /// for memory that is not there, or not ours, does nothing.
 #[allow(unsafe_code)]
 #[inline]
-pub(crate) fn prefetch(address: usize) {
+pub fn prefetch(address: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

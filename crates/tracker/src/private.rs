@@ -9,6 +9,7 @@
 
 mod account;
 mod agents;
+mod ahead;
 mod announce;
 mod answer;
 mod clients;
@@ -21,16 +22,19 @@ mod peer;
 mod pending;
 mod registry;
 pub mod rows;
+mod slots;
 mod swarm;
 mod table;
 mod terms;
 mod torrents;
 
+pub(crate) use ahead::Ahead;
 pub use announce::Announce;
 pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
-pub use members::MemberState;
+pub use members::{Credited, MemberState};
+pub use pending::LeftOut;
 pub use registry::{Loaded, TooManyChanges};
 pub use rows::{
     Batch, Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing,
@@ -76,9 +80,12 @@ pub struct Private {
     leechers: AtomicU64,
     /// Rows that wait to be written.
     rows: AtomicUsize,
+    /// Rows that were written so far.
+    rows_written: AtomicU64,
     /// Where the next batch begins.
     next_shard: AtomicUsize,
-    /// Since when the oldest row of the last batch had waited, seconds since 1970.
+    /// Since when the oldest row of the batch that is taken had waited, seconds since 1970;
+    /// `u64::MAX` where none is.
     taken_since_secs: AtomicU64,
 }
 
@@ -87,6 +94,8 @@ pub struct Private {
 pub struct Totals {
     /// Members.
     pub members: u64,
+    /// Of the members, those who have a peer.
+    pub online: u64,
     /// Torrents.
     pub torrents: u64,
     /// Tokens.
@@ -95,6 +104,8 @@ pub struct Totals {
     pub seeders: u64,
     /// All other peers.
     pub leechers: u64,
+    /// Bytes since the start.
+    pub credited: Credited,
 }
 
 /// Members and their names: with a million, 4000 in each, which are rehashed in a fraction of a
@@ -137,9 +148,9 @@ impl Private {
         let secret = Secret(key);
         Self {
             secret,
-            passkeys: Sharded::new(MEMBER_SHARDS, || Names::new(secret)),
+            passkeys: Sharded::new(MEMBER_SHARDS, Names::new),
             members: Sharded::new(MEMBER_SHARDS, || MemberShard::new(secret)),
-            info_hashes: Sharded::new(MEMBER_SHARDS, || HashNames::new(secret)),
+            info_hashes: Sharded::new(MEMBER_SHARDS, HashNames::new),
             torrents: Sharded::new(TORRENT_SHARDS, || TorrentShard::new(secret)),
             terms: Mutex::new(Arc::new(terms)),
             terms_version: AtomicU64::new(0),
@@ -148,6 +159,7 @@ impl Private {
             seeders: AtomicU64::new(0),
             leechers: AtomicU64::new(0),
             rows: AtomicUsize::new(0),
+            rows_written: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             taken_since_secs: AtomicU64::new(u64::MAX),
         }
@@ -162,6 +174,9 @@ impl Private {
         };
         for shard in self.members.iter() {
             totals.members += shard.members.len() as u64;
+            totals.online += u64::from(shard.online);
+            totals.credited.uploaded += shard.credited.uploaded;
+            totals.credited.downloaded += shard.credited.downloaded;
         }
         for shard in self.torrents.iter() {
             totals.torrents += shard.torrents.len() as u64;
@@ -183,6 +198,16 @@ impl Private {
         change(&mut terms);
         *current = Arc::new(terms);
         self.terms_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Rows that were written so far, as told by [`Private::count_written`].
+    pub fn rows_written(&self) -> u64 {
+        self.rows_written.load(Ordering::Relaxed)
+    }
+
+    /// To be called by whoever writes batches, after each.
+    pub fn count_written(&self, rows: usize) {
+        self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     fn peers_count(&self) -> u64 {

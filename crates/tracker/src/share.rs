@@ -399,13 +399,16 @@ impl Share {
         for item in items {
             let Item { info_hash, peer, role, seen_secs, what, completed } = item;
             let said = self.elsewhere(now, &Sampled { peer, role, seen_secs });
-            swarms.hear(now, &info_hash, &said, what, self.options.sample.into());
+            let sample = self.options.sample.into();
+            let is_in_doubt = swarms.hear(now, &info_hash, &said, what, sample);
             if let Some(completed) = completed {
                 swarms.learn_completed(&info_hash, completed);
             }
             let mut progress = lock(&self.progress);
             if let Some(overtaken) = progress.travelling.get_mut(&info_hash) {
                 *overtaken = true;
+            } else if is_in_doubt {
+                progress.queue.ask_again(info_hash);
             }
             progress.queue.forget(&info_hash, peer, said.seen);
         }

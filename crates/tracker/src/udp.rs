@@ -30,6 +30,12 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a client is told that brings no passkey. Transmission and aria2 know nothing of BEP 41, and
+/// their users cannot know: as of Ocelot they would read "Malformed announce". The reply is shorter
+/// than an announce.
+pub const NO_PASSKEY: &str =
+    "Your client sends no passkey over UDP: use the tracker's http:// address";
+
 type Reply = [u8; REPLY_BYTES_MAX];
 
 /// Replies to the datagrams of one batch. The caller owns it and uses it again.
@@ -136,11 +142,7 @@ impl Endpoint {
             for (step, datagram) in steps.iter_mut().zip(datagrams) {
                 *step = self.read(manner, now, datagram);
             }
-            for step in &steps[..datagrams.len()] {
-                if let Step::Announce(_, Ok(prepared)) = step {
-                    self.tracker.look_ahead(prepared);
-                }
-            }
+            self.look_ahead(&mut steps[..datagrams.len()]);
             for (index, step) in steps[..datagrams.len()].iter().enumerate() {
                 let reply = &mut replies.buffers[replies.count];
                 self.worker.awaited = false;
@@ -152,6 +154,34 @@ impl Endpoint {
                     replies.filled[replies.count] = (index, length as u16);
                     replies.count += 1;
                 }
+            }
+        }
+    }
+
+    /// Finds what a group of announces will touch, so that the memory is fetched for all at once.
+    /// In private mode one thing leads to the next, in three passes.
+    fn look_ahead(&self, steps: &mut [Step<'_>]) {
+        let Some(private) = self.tracker.private() else {
+            for step in steps {
+                if let Step::Announce(_, Ok(prepared)) = step {
+                    self.tracker.look_ahead(prepared);
+                }
+            }
+            return;
+        };
+        for step in &mut *steps {
+            if let Step::Member(member) = step {
+                private.look_for_numbers(&mut member.ahead);
+            }
+        }
+        for step in &*steps {
+            if let Step::Member(member) = step {
+                private.look_for_rows(&member.ahead);
+            }
+        }
+        for step in &*steps {
+            if let Step::Member(member) = step {
+                private.look_for_peers(&member.ahead, &member.request.peer_id);
             }
         }
     }
@@ -181,8 +211,8 @@ impl Endpoint {
                 if manner != Manner::Late {
                     self.worker.count_announce(Protocol::Udp, address, &request.peer_id);
                 }
-                if self.is_private {
-                    return Step::Member(source, request);
+                if let Some(private) = self.tracker.private() {
+                    return read_member(private, source, request);
                 }
                 let announce = self.announce(address, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
@@ -195,7 +225,9 @@ impl Endpoint {
                 self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
                 match self.is_private {
                     // BEP 41 has no URL data for a scrape. Zeros would be taken for counts.
-                    true => Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp),
+                    true => {
+                        Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp.into())
+                    }
                     false => Step::Scrape(scrape),
                 }
             }
@@ -220,12 +252,12 @@ impl Endpoint {
                     Err(refusal) => self.refused(*transaction_id, refusal.into(), reply),
                 }
             }
-            Step::Member(source, request) => match self.announce_member(now, *source, request) {
-                Ok(announced) => self.announced(request.transaction_id, &announced, reply),
-                Err(refused) => self.refused(request.transaction_id, refused, reply),
+            Step::Member(member) => match self.announce_member(now, member) {
+                Ok(announced) => self.announced(member.request.transaction_id, &announced, reply),
+                Err(refused) => self.refused(member.request.transaction_id, refused, reply),
             },
-            Step::Refused(transaction_id, refusal) => {
-                self.refused(*transaction_id, (*refusal).into(), reply)
+            Step::Refused(transaction_id, refused) => {
+                self.refused(*transaction_id, *refused, reply)
             }
             Step::Scrape(scrape) => self.scrape(scrape, reply),
             Step::Error(transaction_id, text) => error(*transaction_id, text, reply),
@@ -248,17 +280,8 @@ impl Endpoint {
         }
     }
 
-    /// Announces for the member whose passkey is in the URL data.
-    fn announce_member(
-        &mut self,
-        now: Now,
-        source: IpAddr,
-        request: &udp::Announce<'_>,
-    ) -> Result<Announced, Refused> {
-        let mut room = [0; 64];
-        let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
-            return Err(Refusal::NoPasskey.into());
-        };
+    fn announce_member(&mut self, now: Now, member: &MemberStep<'_>) -> Result<Announced, Refused> {
+        let MemberStep { source, ref request, ref passkey, .. } = *member;
         let announce = private::Announce {
             announce: self.announce(source, request),
             uploaded: request.uploaded,
@@ -337,11 +360,36 @@ enum Step<'a> {
     Connect(TransactionId, ConnectionId),
     Announce(TransactionId, Result<Prepared, Refusal>),
     Scrape(udp::Scrape<'a>),
-    /// In private mode an announce is read and answered in one go: whether it is granted is known
-    /// only where its swarm is.
-    Member(IpAddr, udp::Announce<'a>),
-    Refused(TransactionId, Refusal),
+    /// In private mode whether an announce is granted is known only where its swarm is.
+    Member(MemberStep<'a>),
+    Refused(TransactionId, Refused),
     Error(TransactionId, &'static str),
+}
+
+/// An announce of a member.
+struct MemberStep<'a> {
+    source: IpAddr,
+    request: udp::Announce<'a>,
+    passkey: [u8; 32],
+    ahead: private::Ahead,
+}
+
+/// Reads the passkey in the URL data.
+fn read_member<'a>(
+    private: &private::Private,
+    source: IpAddr,
+    request: udp::Announce<'a>,
+) -> Step<'a> {
+    let mut room = [0; 64];
+    let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
+        let refused = Refused { refusal: Refusal::NoPasskey, text: NO_PASSKEY };
+        return Step::Refused(request.transaction_id, refused);
+    };
+    let Ok(passkey) = <[u8; 32]>::try_from(passkey) else {
+        return Step::Refused(request.transaction_id, Refusal::PasskeyUnknown.into());
+    };
+    let ahead = private.look_ahead(&passkey, &request.info_hash);
+    Step::Member(MemberStep { source, request, passkey, ahead })
 }
 
 fn error(transaction_id: TransactionId, text: &str, reply: &mut Reply) -> usize {

@@ -307,9 +307,9 @@ config! {
         [Restart] enabled: bool = false;
         /// What every transfer costs at most: "normal"; "free" for uploads that count and
         /// downloads that do not, for everyone and every torrent; "neutral" for neither.
-        [Restart] pricing: PricingWord = PricingWord::Normal;
+        [Reload] pricing: PricingWord = PricingWord::Normal;
         /// Whether all uploads count twice.
-        [Restart] double_upload: bool = false;
+        [Reload] double_upload: bool = false;
         /// Most peers of one member at one torrent. One more is warned and handed nobody.
         [Restart] peers_per_torrent_max: Whole<1, 10_000> = Whole(3);
         /// Most peers in all. One more is warned and handed nobody.
@@ -322,7 +322,8 @@ config! {
         /// Who moves more bytes a second gets credit for none of it: such a number is made up.
         [Restart] bytes_per_sec_max: Bytes<1_048_576, 1_125_899_906_842_624> = Bytes(1 << 40);
         /// Most rows that wait for the database. Beyond it peers that were only seen again are not
-        /// written, and others later; what is owed to members always waits.
+        /// written, others later, and who leaves stays in the tables as if still there, until the
+        /// next start; `/metrics` counts each. What is owed to members always waits.
         [Restart] ledger_rows_max: Whole<1000, 100_000_000> = Whole(1_000_000);
         /// How long a client that asks for a torrent that was deleted is told why.
         [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);
@@ -370,6 +371,13 @@ config! {
         /// "rediss://…" over TLS. Several hosts, separated by commas, are nodes of a Cluster. With
         /// "redis+sentinel://host,host/name" they are Sentinels, and name is the master's.
         [Restart] redis: RedisUrl = RedisUrl(String::new());
+        /// Over TLS, a PEM file of the certificates of the authorities that Redis may be certified
+        /// by. Without it those that the system trusts.
+        [Restart] ca_file: Option<PathBuf> = None;
+        /// Over TLS, a PEM file of this node's own certificate, where Redis asks for one.
+        [Restart] cert_file: Option<PathBuf> = None;
+        /// A PEM file of its key.
+        [Restart] key_file: Option<PathBuf> = None;
         /// What the names of all keys and channels begin with.
         [Restart] prefix: String = "peerage:".into();
         /// Which keys: "own", or "llmpt" for those that llmpt's web server reads.

@@ -1,10 +1,15 @@
 //! Our own tables in SQLite, MariaDB and PostgreSQL: the same tests for each.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use peerage_proto::InfoHash;
-use peerage_sql::{Access, ManageError, MemberEntry, Schema, Store, TorrentEntry};
+use peerage_sql::{
+    Access, EDITS_MAX, Edit, Edited, ManageError, MemberEntry, NotEdited, Schema, Store,
+    TorrentEntry,
+};
 use peerage_testkit::{Folder, MariaDb, Postgres, SqlMode};
 use peerage_tracker::private::{
-    Batch, Client, Member, MemberId, Passkey, Pricing, Token, Torrent, TorrentId,
+    Batch, Client, Member, MemberId, Passkey, PeerRow, Pricing, Token, Torrent, TorrentId,
 };
 
 use crate::gazelle::check_written;
@@ -188,6 +193,7 @@ fn every_table_is_written_and_read_back() {
         (row.announces, row.timespent_secs) = (seen.announces, seen.timespent_secs);
         (row.seedtime_secs, row.at_secs) = (seen.seedtime_secs, seen.at_secs);
         (row.upload_speed, row.download_speed) = (0, 0);
+        let again = row.clone();
         assert_eq!(store.peers(0).await, Ok(vec![row]), "{name}");
         let entry = own.member(ann).await.expect("it reads").expect("it is there");
         assert_eq!((entry.uploaded, entry.downloaded), (11, 22), "{name}");
@@ -199,7 +205,99 @@ fn every_table_is_written_and_read_back() {
         assert_eq!((tokens[0].downloaded, tokens[0].expired), (55, true), "{name}");
         own.put_token(tokens[0].token).await.expect("both are there");
         assert_eq!(store.load().await.expect("it reads").tokens, [tokens[0].token]);
-        store.clear().await.expect("it writes");
+        let mut snatches = Vec::new();
+        let give = |member, torrent| snatches.push((member, torrent));
+        store.snatches(&[file], give).await.expect("it reads");
+        assert_eq!(snatches, [(ann, file)], "{name}");
+        store.clear(None).await.expect("it writes");
         assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+        let at_secs = since.as_secs();
+        let peers = vec![PeerRow { at_secs, ..again }];
+        check_written(&store.write(Batch { peers, ..Batch::default() }).await, 1);
+        store.clear(Some(at_secs)).await.expect("it writes");
+        assert_eq!(store.peers(0).await.expect("it reads").len(), 1, "{name}: it was just here");
+        store.clear(Some(at_secs + 1)).await.expect("it writes");
+        assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: it was here too long ago");
+    });
+}
+
+#[test]
+fn rows_of_one_key_in_a_batch_count_each() {
+    each(&async |name, store| {
+        let own = store.own().expect("the tables are ours");
+        let ann = own.put_member(&member_entry("ann", b'a')).await.expect("it is new");
+        let file = own.put_torrent(&torrent_entry("a file", 1)).await.expect("it is new");
+        let (m, t) = (ann.0, file.0);
+        let older = peer(key(m, t, ODD_PEER_ID));
+        let newer = PeerRow { uploaded: 700, ..older.clone() };
+        let batch = Batch {
+            members: vec![member(m, 1, 2), member(m, 10, 20)],
+            torrents: vec![torrent(t, 9, 1, 0), torrent(t, 4, 2, 0)],
+            peers: vec![older, newer.clone()],
+            ..Batch::default()
+        };
+        check_written(&store.write(batch).await, 3);
+        let entry = own.member(ann).await.expect("it reads").expect("it is there");
+        assert_eq!((entry.uploaded, entry.downloaded), (11, 22), "{name}");
+        let entry = own.torrents(TorrentId(0), 9).await.expect("it reads").remove(0);
+        assert_eq!((entry.seeders, entry.torrent.completed), (4, 3), "{name}");
+        let rows = store.peers(0).await.expect("it reads");
+        assert_eq!((rows.len(), rows[0].uploaded), (1, newer.uploaded), "{name}");
+    });
+}
+
+#[test]
+fn many_changes_are_made_together_or_not_at_all() {
+    each(&async |name, store| {
+        let own = store.own().expect("the tables are ours");
+        let put = |entry| Edit::PutMember(entry);
+        let edits = [
+            put(member_entry("Ann", b'a')),
+            put(member_entry("Bob", b'b')),
+            Edit::PutTorrent(torrent_entry("100 %_! ü", 1)),
+        ];
+        let done = own.edit(&edits).await.expect("all are new");
+        assert_eq!(done.done.len(), 3, "{name}");
+        assert_eq!(store.revision().await, Ok(done.revision), "{name}");
+        let (ann, bob) = (MemberId(done.done[0]), MemberId(done.done[1]));
+        let token = Token { member: ann, torrent: TorrentId(done.done[2]) };
+
+        let edits = [
+            Edit::RemoveMember(bob),
+            Edit::PutToken(token),
+            put(member_entry("Carl", b'a')),
+            put(member_entry("Dan", b'd')),
+        ];
+        let refused = own.edit(&edits).await;
+        assert_eq!(refused, Err(NotEdited { index: 2, error: ManageError::Taken }), "{name}");
+        assert_eq!(store.revision().await, Ok(done.revision), "{name}");
+        let names = ["Bob", "Ann", "Carl", "Nobody"].map(str::to_owned);
+        let mut found = own.members_named(&names).await.expect("it reads");
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let ids: Vec<MemberId> = found.iter().map(|entry| entry.member.id).collect();
+        assert_eq!(ids, [ann, bob], "{name}");
+        assert_eq!(own.tokens(ann).await, Ok(Vec::new()), "{name}");
+
+        // What the one leaves the next may have.
+        let edits = [Edit::RemoveMember(bob), put(member_entry("Bob", b'b'))];
+        let changed = own.edit(&edits).await.expect("the name is free again");
+        assert_eq!((changed.revision, changed.done[0]), (done.revision + 1, 1), "{name}");
+        assert!(changed.done[1] > bob.0, "{name}");
+        assert_eq!(own.edit(&[]).await, Ok(Edited::default()), "{name}");
+        let many = vec![Edit::RemoveMember(bob); EDITS_MAX + 1];
+        assert!(own.edit(&many).await.is_err(), "{name}");
+
+        for (like, count) in [("N", 1), ("o", 1), ("", 2), ("%", 0), ("_nn", 0)] {
+            let found = own.members_like(like, MemberId(0), 10).await.expect("it reads");
+            assert_eq!(found.len(), count, "{name}: {like}");
+        }
+        for (like, count) in [("%_!", 1), ("ü", 1), ("0 ", 1)] {
+            let found = own.torrents_like(like, TorrentId(0), 10).await.expect("it reads");
+            assert_eq!(found.len(), count, "{name}: {like}");
+        }
+        let hashes = [InfoHash([1; 20]), InfoHash([2; 20])];
+        let torrents = own.torrents_of(&hashes).await.expect("it reads");
+        assert_eq!(own.torrents_numbered(&[token.torrent]).await, Ok(torrents), "{name}");
     });
 }

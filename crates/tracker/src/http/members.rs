@@ -25,9 +25,12 @@ impl Endpoint {
     ) -> Result<Handled, Refused> {
         self.worker.counters.request(Protocol::Http, Family::of(address), Kind::Announce);
         let private = self.tracker.private().ok_or(Refusal::NoMembers)?;
+        let query = AnnounceQuery::parse(request.query);
+        if let Ok(AnnounceQuery { info_hash, peer_id, .. }) = &query {
+            private.look_through(passkey, info_hash, peer_id);
+        }
         let member = private.standing(passkey)?;
-        let query = AnnounceQuery::parse(request.query)
-            .map_err(|error| refused(&self.tracker, error, request.query))?;
+        let query = query.map_err(|error| refused(&self.tracker, error, request.query))?;
         let torrent = private.registered(&query.info_hash)?;
         if !query.says_compact {
             return Err(Refusal::NotCompact.into());

@@ -160,7 +160,7 @@ impl Private {
         let is_member = shard.count(member, outcome.moved);
         if (uploaded, downloaded) != (0, 0) {
             let before = shard.credit.len();
-            shard.add_credit(now.as_secs(), MemberDelta { member, uploaded, downloaded });
+            shard.credit(now.as_secs(), MemberDelta { member, uploaded, downloaded });
             self.count_rows(before, shard.credit.len());
         }
         drop(shard);
@@ -182,6 +182,8 @@ struct Turn<'a> {
     now_secs: u32,
     member: &'a Standing,
     torrent: TorrentId,
+    /// Where the torrent is.
+    row: usize,
     room: Room,
     announce: &'a Announce<'a>,
     /// The peer before, and where it is.
@@ -203,8 +205,9 @@ impl TorrentShard {
         room: Room,
     ) -> Option<Outcome> {
         let crate::Announce { info_hash, peer_id, left, event, .. } = announce.announce;
-        let place = self.torrents.place(&torrent)?;
-        let slot = self.torrents.row_mut(place);
+        // Good to the end: no torrent comes or goes.
+        let row = self.torrents.place(&torrent)?;
+        let slot = self.torrents.row_mut(row);
         if slot.torrent.info_hash != info_hash {
             return None;
         }
@@ -214,6 +217,7 @@ impl TorrentShard {
             now_secs: desk.now.as_secs() as u32,
             member,
             torrent,
+            row,
             room,
             announce,
             is_first: known.is_none() || event == Event::Started,
@@ -233,7 +237,7 @@ impl TorrentShard {
         let over_slots = turn.set_flags(&mut peer, &slot.swarm);
         let delta = self.account(desk.terms, &turn, &mut outcome);
         outcome.is_snatch = self.record(desk, &turn, &mut peer, delta, outcome.is_absurd);
-        let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+        let slot = self.torrents.row_mut(row);
         turn.put(slot, &peer);
         outcome.moved = slot.swarm.standing(member.id).less(standing);
         let is_due = turn.is_first
@@ -264,7 +268,6 @@ impl TorrentShard {
         let torrent = turn.torrent;
         let delta = match turn.measure(terms) {
             Measured::Moved(delta) => delta,
-            Measured::Reset => Delta::default(),
             Measured::Absurd => {
                 outcome.is_absurd = true;
                 Delta::default()
@@ -273,7 +276,7 @@ impl TorrentShard {
         if delta.is_none() {
             return delta;
         }
-        let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+        let slot = self.torrents.row_mut(turn.row);
         slot.torrent.balance = slot.torrent.balance.saturating_add(delta.balance());
         slot.balance_owed = slot.balance_owed.saturating_add(delta.balance());
         let member = turn.member;
@@ -317,7 +320,7 @@ impl TorrentShard {
         }
         if snatched {
             self.pending.snatch(Snatch { member, torrent, at_secs, address });
-            let slot = self.torrents.find_mut(&torrent).expect("it was just there");
+            let slot = self.torrents.row_mut(turn.row);
             slot.torrent.completed = slot.torrent.completed.saturating_add(1);
             slot.completed_owed = slot.completed_owed.saturating_add(1);
         }
@@ -362,7 +365,7 @@ impl Turn<'_> {
 
     fn measure(&self, terms: &Terms) -> Measured {
         let Some((_, before)) = self.known.as_ref().filter(|_| !self.is_first) else {
-            return Measured::Reset;
+            return Measured::Moved(Delta::default());
         };
         let Announce { uploaded, downloaded, corrupt, .. } = *self.announce;
         let now = Counted { uploaded, downloaded, corrupt };

@@ -2,11 +2,11 @@
 //! side, with an index by member.
 
 use alloc::vec::Vec;
-
-use hashbrown::HashTable;
+use core::num::NonZero;
 
 use super::MemberId;
 use super::peer::{Peer, Segment};
+use super::slots::Slots;
 
 /// The peers of a torrent that has many.
 pub(super) struct Crowd {
@@ -16,7 +16,31 @@ pub(super) struct Crowd {
     ends: [u32; 6],
     seeders: u32,
     /// Places by member.
-    index: HashTable<u32>,
+    index: Slots<Entry>,
+}
+
+/// A member and where one of its peers is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    member: MemberId,
+    /// One more than the place.
+    after: NonZero<u32>,
+}
+
+const _: () = assert!(size_of::<Option<Entry>>() == 8);
+
+impl Entry {
+    fn new(member: MemberId, place: usize) -> Self {
+        Self { member, after: NonZero::new(place as u32 + 1).expect("a place is below 2^32 - 1") }
+    }
+
+    fn place(self) -> usize {
+        self.after.get() as usize - 1
+    }
+
+    fn hash(self) -> u64 {
+        hash(self.member)
+    }
 }
 
 /// Members are numbered by the site, not by clients: the hash needs no secret.
@@ -33,10 +57,10 @@ impl Crowd {
             *end = peers.partition_point(|peer| peer.segment() as usize <= segment) as u32;
         }
         let seeders = peers.iter().filter(|peer| peer.is_seeder()).count() as u32;
-        let mut index = HashTable::with_capacity(peers.len());
-        let rehash = |&place: &u32| hash(peers[place as usize].member);
-        for place in 0..peers.len() as u32 {
-            index.insert_unique(rehash(&place), place, rehash);
+        let mut index = Slots::with_room(peers.len());
+        for (place, peer) in peers.iter().enumerate() {
+            let entry = Entry::new(peer.member, place);
+            index.insert(entry.hash(), entry, Entry::hash);
         }
         Self { peers, ends, seeders, index }
     }
@@ -54,9 +78,15 @@ impl Crowd {
         self.seeders
     }
 
-    /// Where a member's peers are, and it may be some of others'.
-    pub(super) fn candidates(&self, member: MemberId) -> impl Iterator<Item = usize> {
-        self.index.iter_hash(hash(member)).map(|&place| place as usize)
+    /// Starts to fetch by what a member's peers are found.
+    pub(super) fn prefetch(&self, member: MemberId) {
+        self.index.prefetch(hash(member));
+    }
+
+    /// Where a member's peers are.
+    pub(super) fn own(&self, member: MemberId) -> impl Iterator<Item = usize> {
+        let entries = self.index.candidates(hash(member));
+        entries.filter(move |entry| entry.member == member).map(Entry::place)
     }
 
     /// Where the peers of some segments, one after the other, begin and end.
@@ -76,9 +106,8 @@ impl Crowd {
         self.seeders += u32::from(peer.is_seeder());
         let mut place = self.peers.len();
         self.peers.push(peer);
-        let peers = &self.peers;
-        let rehash = |&at: &u32| hash(peers[at as usize].member);
-        self.index.insert_unique(hash(member), place as u32, rehash);
+        let entry = Entry::new(member, place);
+        self.index.insert(entry.hash(), entry, Entry::hash);
         // From the last segment down: the first peer of each makes room by becoming its last.
         for end in (segment as usize..self.ends.len()).rev() {
             let first = self.ends[end] as usize;
@@ -101,8 +130,9 @@ impl Crowd {
         let last = self.peers.len() - 1;
         self.swap(place, last);
         let peer = self.peers.pop().expect("a place is that of a peer");
-        let entry = self.index.find_entry(hash(peer.member), |&at| at as usize == last);
-        entry.expect("every peer is in the index").remove();
+        let entry = Entry::new(peer.member, last);
+        let was_there = self.index.remove(entry.hash(), |other| other == entry, Entry::hash);
+        assert!(was_there, "every peer is in the index");
         self.seeders -= u32::from(peer.is_seeder());
         if self.peers.len() < self.peers.capacity() / 2 {
             self.peers.shrink_to(self.peers.len() + self.peers.len() / 8);
@@ -129,20 +159,20 @@ impl Crowd {
             return;
         }
         self.peers.swap(a, b);
-        // What is at `b` now was at `a`. A place that no peer has keeps the two apart meanwhile.
-        let mut renumber = |at: usize, from: usize, to: u32| {
-            let number = hash(self.peers[at].member);
-            let place = self.index.find_mut(number, |&place| place as usize == from);
-            *place.expect("every peer is in the index") = to;
-        };
-        renumber(b, a, u32::MAX);
-        renumber(a, b, a as u32);
-        renumber(b, u32::MAX as usize, b as u32);
+        let (at_a, at_b) = (self.peers[a].member, self.peers[b].member);
+        if at_a == at_b {
+            return;
+        }
+        for (member, from, to) in [(at_b, a, b), (at_a, b, a)] {
+            let (old, new) = (Entry::new(member, from), Entry::new(member, to));
+            let was_there = self.index.replace(old.hash(), |other| other == old, new);
+            assert!(was_there, "every peer is in the index");
+        }
     }
 
     #[cfg(test)]
     pub(super) fn check(&self) {
-        assert_eq!(self.index.len(), self.peers.len());
+        assert_eq!(self.index.len(), self.peers.len(), "each is in the index once");
         let segment = |place| self.ends.partition_point(|&end| end as usize <= place);
         for (place, peer) in self.peers.iter().enumerate() {
             assert_eq!(peer.segment() as usize, segment(place));

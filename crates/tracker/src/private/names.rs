@@ -6,60 +6,68 @@
 //! the later would stand.
 
 use alloc::collections::BTreeMap;
+use core::num::NonZero;
 
 use peerage_proto::InfoHash;
 
 use super::DeleteReason;
-use super::table::{Row, Secret, Table};
+use super::slots::Slots;
 
-/// The hash of a name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint([u32; 2]);
+/// The hash of a name, as it is kept: in halves, so that a name takes 12 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint(NonZero<u32>, u32);
 
 impl Fingerprint {
-    pub(super) const fn of(hash: u64) -> Self {
-        Self([hash as u32, (hash >> 32) as u32])
+    /// One in four billion has the fingerprint of another with the same upper half: no worse than
+    /// one bit less.
+    pub(super) fn of(hash: u64) -> Self {
+        Self(NonZero::new(hash as u32).unwrap_or(NonZero::<u32>::MIN), (hash >> 32) as u32)
+    }
+
+    /// As [`Fingerprint::of`] took it, but where its lower half was 0.
+    pub(super) fn hash(self) -> u64 {
+        u64::from(self.0.get()) | u64::from(self.1) << 32
     }
 }
 
-/// A name and its number, in 12 bytes.
+/// A name and its number.
 #[derive(Clone, Copy)]
-pub(super) struct Name {
+struct Name {
     fingerprint: Fingerprint,
     number: u32,
 }
 
-const _: () = assert!(size_of::<Name>() == 12);
+const _: () = assert!(size_of::<Option<Name>>() == 12);
 
-impl Row for Name {
-    type Key = Fingerprint;
-
-    fn key(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-/// Numbers by name.
-pub(super) struct Names(Table<Name>);
+/// Numbers by name, about 17 bytes each.
+pub(super) struct Names(Slots<Name>);
 
 impl Names {
-    pub(super) const fn new(secret: Secret) -> Self {
-        Self(Table::new(secret))
+    pub(super) fn new() -> Self {
+        Self(Slots::new())
     }
 
     pub(super) fn number(&self, fingerprint: Fingerprint) -> Option<u32> {
-        self.0.find(&fingerprint).map(|name| name.number)
+        let found = self.0.find(fingerprint.hash(), |name| name.fingerprint == fingerprint);
+        found.map(|name| name.number)
+    }
+
+    /// Starts to fetch the memory where the name is.
+    pub(super) fn prefetch(&self, fingerprint: Fingerprint) {
+        self.0.prefetch(fingerprint.hash());
     }
 
     pub(super) fn put(&mut self, fingerprint: Fingerprint, number: u32) {
-        self.0.put(Name { fingerprint, number });
+        let (hash, name) = (fingerprint.hash(), Name { fingerprint, number });
+        if !self.0.replace(hash, |other| other.fingerprint == fingerprint, name) {
+            self.0.insert(hash, name, |other| other.fingerprint.hash());
+        }
     }
 
     /// Takes the name out where it stands for `number`.
     pub(super) fn remove(&mut self, fingerprint: Fingerprint, number: u32) {
-        if self.number(fingerprint) == Some(number) {
-            self.0.remove(&fingerprint);
-        }
+        let is_it = |name: Name| name.fingerprint == fingerprint && name.number == number;
+        self.0.remove(fingerprint.hash(), is_it, |name| name.fingerprint.hash());
     }
 }
 
@@ -79,8 +87,8 @@ pub(super) struct Deleted {
 const DELETED_MAX: usize = 4096;
 
 impl HashNames {
-    pub(super) const fn new(secret: Secret) -> Self {
-        Self { names: Names::new(secret), deleted: BTreeMap::new() }
+    pub(super) fn new() -> Self {
+        Self { names: Names::new(), deleted: BTreeMap::new() }
     }
 
     pub(super) fn remember(&mut self, info_hash: InfoHash, deleted: Deleted) {

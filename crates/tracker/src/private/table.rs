@@ -1,13 +1,17 @@
 //! Rows that lie dense in memory and are found by their key: members, torrents, tokens, what waits
 //! to be written.
 //!
-//! A row costs its own size, about 7 bytes of index, and at most an eighth of room to grow.
+//! A row costs its own size, about 6 bytes of index, and at most an eighth of room to grow.
 
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
+use core::num::NonZero;
 
-use hashbrown::HashTable;
+use peerage_proto::InfoHash;
+use peerage_swarm::prefetch;
 use siphasher::sip::SipHasher13;
+
+use super::slots::Slots;
+use super::{MemberId, Passkey, PeerKey, Token, TorrentId};
 
 /// The key of all hashes here: secret, so that no client can choose a peer_id, and no member an
 /// info_hash, that lies where many others do.
@@ -15,17 +19,82 @@ use siphasher::sip::SipHasher13;
 pub(super) struct Secret(pub(super) [u8; 16]);
 
 impl Secret {
-    pub(super) fn hash(self, key: &impl Hash) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        key.hash(&mut hasher);
-        hasher.finish()
+    pub(super) fn hash(self, key: &impl Key) -> u64 {
+        key.hash(self)
+    }
+
+    fn hash_bytes(self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.0).hash(bytes)
+    }
+
+    /// Of numbers, which the site gives out and no client chooses: spread, and no more (the end of
+    /// SplitMix64).
+    fn hash_number(self, number: u64) -> u64 {
+        let start = u64::from_le_bytes(self.0[..8].try_into().expect("8 of 16 bytes"));
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(start);
+        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}
+
+/// By what something is found.
+pub(super) trait Key: Eq {
+    /// All 64 bits are as good as random.
+    fn hash(&self, secret: Secret) -> u64;
+}
+
+impl Key for MemberId {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_number(self.0.into())
+    }
+}
+
+impl Key for TorrentId {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_number(self.0.into())
+    }
+}
+
+impl Key for Token {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_number(u64::from(self.member.0) | u64::from(self.torrent.0) << 32)
+    }
+}
+
+impl Key for Passkey {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_bytes(&self.0)
+    }
+}
+
+impl Key for InfoHash {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_bytes(&self.0)
+    }
+}
+
+impl Key for PeerKey {
+    fn hash(&self, secret: Secret) -> u64 {
+        let mut bytes = [0; 28];
+        bytes[..4].copy_from_slice(&self.member.0.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.torrent.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.peer_id.0);
+        secret.hash_bytes(&bytes)
+    }
+}
+
+/// The bytes of a user agent.
+impl Key for &[u8] {
+    fn hash(&self, secret: Secret) -> u64 {
+        secret.hash_bytes(self)
     }
 }
 
 /// What stands in a [`Table`].
 pub(super) trait Row {
     /// By what it is found.
-    type Key: Hash + Eq;
+    type Key: Key;
 
     /// Never changes while the row is in a table.
     fn key(&self) -> Self::Key;
@@ -36,12 +105,42 @@ pub(super) struct Table<R> {
     secret: Secret,
     rows: Vec<R>,
     /// The place of each row.
-    index: HashTable<u32>,
+    index: Slots<Place>,
+}
+
+/// Where a row is, and 8 bits of its hash, so that hardly ever another row is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place(NonZero<u32>);
+
+/// Rows in one table: sixteen million, where the largest part of all has a few thousand.
+const ROWS_MAX: usize = (1 << 24) - 1;
+
+/// Room that an emptied table keeps, so that the next rows find it.
+const ROWS_KEPT: usize = 128;
+
+/// A table grows by an eighth, and at least by so many rows.
+const ROWS_MORE: usize = 8;
+
+impl Place {
+    fn new(place: usize, hash: u64) -> Self {
+        assert!(place < ROWS_MAX, "a table is a small part of all rows");
+        let number = (hash >> 56) as u32 | (place as u32 + 1) << 8;
+        Self(NonZero::new(number).expect("it is one more than the place"))
+    }
+
+    fn get(self) -> usize {
+        (self.0.get() >> 8) as usize - 1
+    }
+
+    /// Whether it may be that of a row with this hash.
+    fn may_be(self, hash: u64) -> bool {
+        self.0.get() & 0xff == (hash >> 56) as u32
+    }
 }
 
 impl<R: Row> Table<R> {
-    pub(super) const fn new(secret: Secret) -> Self {
-        Self { secret, rows: Vec::new(), index: HashTable::new() }
+    pub(super) fn new(secret: Secret) -> Self {
+        Self { secret, rows: Vec::new(), index: Slots::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,9 +158,13 @@ impl<R: Row> Table<R> {
 
     /// Where the row with this key is. Good until a row comes or goes.
     pub(super) fn place(&self, key: &R::Key) -> Option<usize> {
-        let hash = self.secret.hash(key);
-        let found = self.index.find(hash, |&place| self.rows[place as usize].key() == *key);
-        found.map(|&place| place as usize)
+        self.place_at(self.secret.hash(key), key)
+    }
+
+    /// The same, where the hash of the key is known.
+    pub(super) fn place_at(&self, hash: u64, key: &R::Key) -> Option<usize> {
+        let is_it = |place: Place| place.may_be(hash) && self.rows[place.get()].key() == *key;
+        self.index.find(hash, is_it).map(Place::get)
     }
 
     pub(super) fn find(&self, key: &R::Key) -> Option<&R> {
@@ -70,6 +173,27 @@ impl<R: Row> Table<R> {
 
     pub(super) fn find_mut(&mut self, key: &R::Key) -> Option<&mut R> {
         self.place(key).map(|place| &mut self.rows[place])
+    }
+
+    /// Starts to fetch the memory by which a row with this hash is found.
+    pub(super) fn prefetch_place(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// The same for a key.
+    pub(super) fn prefetch_place_of(&self, key: &R::Key) {
+        self.prefetch_place(self.secret.hash(key));
+    }
+
+    /// Starts to fetch the row with this hash, or one that might have it.
+    pub(super) fn prefetch_row(&self, hash: u64) {
+        let found = self.index.find(hash, |place| place.may_be(hash));
+        if let Some(row) = found.and_then(|place| self.rows.get(place.get())) {
+            let start = core::ptr::from_ref(row).addr();
+            prefetch(start);
+            // A row lies in two lines more often than not.
+            prefetch(start + size_of::<R>() - 1);
+        }
     }
 
     /// Puts a row in, in the place of the one with its key, which is returned.
@@ -93,16 +217,16 @@ impl<R: Row> Table<R> {
     }
 
     /// Puts in a row whose key is not there, and says where.
-    fn add(&mut self, row: R) -> usize {
+    pub(super) fn add(&mut self, row: R) -> usize {
         let place = self.rows.len();
         if place == self.rows.capacity() {
-            self.rows.reserve_exact((place / 8).max(4));
+            self.rows.reserve_exact((place / 8).max(ROWS_MORE));
         }
-        let number = u32::try_from(place).expect("a table is a small part of all rows");
         let hash = self.secret.hash(&row.key());
         self.rows.push(row);
         let (rows, secret) = (&self.rows, self.secret);
-        self.index.insert_unique(hash, number, |&place| secret.hash(&rows[place as usize].key()));
+        let hash_of = |place: Place| secret.hash(&rows[place.get()].key());
+        self.index.insert(hash, Place::new(place, hash), hash_of);
         place
     }
 
@@ -116,8 +240,9 @@ impl<R: Row> Table<R> {
         self.unindex(place);
         if place != last {
             let hash = self.secret.hash(&self.rows[last].key());
-            let moved = self.index.find_mut(hash, |&number| number as usize == last);
-            *moved.expect("every row is in the index") = place as u32;
+            let (old, new) = (Place::new(last, hash), Place::new(place, hash));
+            let was_there = self.index.replace(hash, |at| at == old, new);
+            assert!(was_there, "every row is in the index");
         }
         self.rows.swap_remove(place)
     }
@@ -128,17 +253,20 @@ impl<R: Row> Table<R> {
         self.unindex(last);
         let row = self.rows.pop();
         // What a burst has made is given back once it is over.
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && ROWS_KEPT < self.rows.capacity() {
             self.rows = Vec::new();
-            self.index = HashTable::new();
+            self.index = Slots::new();
         }
         row
     }
 
     fn unindex(&mut self, place: usize) {
         let hash = self.secret.hash(&self.rows[place].key());
-        let entry = self.index.find_entry(hash, |&number| number as usize == place);
-        entry.expect("every row is in the index").remove();
+        let (rows, secret) = (&self.rows, self.secret);
+        let gone = Place::new(place, hash);
+        let hash_of = |place: Place| secret.hash(&rows[place.get()].key());
+        let was_there = self.index.remove(hash, |at| at == gone, hash_of);
+        assert!(was_there, "every row is in the index");
     }
 
     /// Takes out all rows for which `keep` is false, and hands them to `gone`.
@@ -160,6 +288,12 @@ mod tests {
     use peerage_swarm::Rng;
 
     use super::*;
+
+    impl Key for u32 {
+        fn hash(&self, secret: Secret) -> u64 {
+            secret.hash_number((*self).into())
+        }
+    }
 
     impl Row for (u32, u64) {
         type Key = u32;

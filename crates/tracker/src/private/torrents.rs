@@ -105,12 +105,12 @@ pub(super) struct TorrentShard {
     pub(super) pending: Pending,
 }
 
-/// Completions remembered in one part, of 1024. With one more all of the part's are forgotten, and
+/// Completions remembered in one part, of 1024: 16 million in all, of some 15 bytes each. With one more all of the part's are forgotten, and
 /// whoever completes one of them again is counted again.
 const COMPLETIONS_MAX: usize = 16_384;
 
 impl TorrentShard {
-    pub(super) const fn new(secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
             torrents: Table::new(secret),
             tokens: Table::new(secret),
@@ -125,6 +125,13 @@ impl TorrentShard {
             while self.completions.pop().is_some() {}
         }
         self.completions.put(completion).is_none()
+    }
+
+    /// Remembers what was completed before a restart, while there is room.
+    pub(super) fn restore_completion(&mut self, completion: Completion) {
+        if self.completions.len() < COMPLETIONS_MAX {
+            self.completions.put(completion);
+        }
     }
 
     pub(super) fn state(&self, id: TorrentId) -> Option<TorrentState> {

@@ -112,6 +112,11 @@ pub fn read_peer(bytes: &[u8]) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::new(ip.to_canonical(), port))
 }
 
+/// Whether a message is of the version that is spoken here.
+pub fn is_known(message: &[u8]) -> bool {
+    message.first() == Some(&VERSION)
+}
+
 /// The items of a message; `None` where it is of an unknown version, no message, or from `node`
 /// itself.
 pub fn read(message: &[u8], node: u64) -> Option<impl Iterator<Item = Item>> {
@@ -215,8 +220,9 @@ mod tests {
         let mut message = writer.finish().remove(0);
         message[HEAD_BYTES] |= 0x80;
         assert_eq!(read(&message, 8).expect("its version is known").count(), 0);
+        assert!(is_known(&message));
         message[0] = VERSION + 1;
-        assert!(read(&message, 8).is_none());
+        assert!(read(&message, 8).is_none() && !is_known(&message));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::*;
 
 /// Shares with nodes that are heard of, and that answer when the test says so.
 fn serve_patiently(settings: &Settings, patience: Duration) -> (Server, Arc<Share>) {
-    let timing = Timing::seldom(Duration::from_secs(1800), Duration::from_secs(2760));
+    let interval = Duration::from_secs(1800);
+    let timing = Timing::seldom(interval, interval);
     let share = Arc::new(Share::new(Options { node: 1, timing, sample: 50 }));
     share.listen();
     (serve_with(V4, settings, Some(Arc::clone(&share)), patience), share)
@@ -68,11 +69,14 @@ fn reply_that_has_waited_holds_what_other_nodes_know() {
     };
     assert_eq!(sent.swarms[0].info_hash, InfoHash(std::array::from_fn(|index| index as u8)));
     let peer = "192.0.2.7:258".parse().unwrap();
-    let seen_secs = share.shared_secs(now);
-    let seeder = Sampled { peer, role: Role::Seeder, seen_secs };
-    let sample = Some(vec![seeder]);
-    let answer =
-        Answer { seeders: 1, leechers: 1, completed: Some(3), sample, ..Answer::default() };
+    let seeder = Sampled { peer, role: Role::Seeder, seen_secs: share.shared_secs(now) };
+    let answer = Answer {
+        seeders: 1,
+        leechers: 1,
+        completed: Some(3),
+        is_shared: false,
+        sample: Some(vec![seeder]),
+    };
     check_silent(&mut stream);
     share.apply(now, swarms, sent, &[Some(answer)]);
     let reply = read_reply(&mut stream);
