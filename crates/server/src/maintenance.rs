@@ -77,10 +77,9 @@ impl PurgeAgain {
 pub(crate) fn run(source: &Source, clock: Clock, stop: &Stop, purge_again: &PurgeAgain) {
     let mut ticks = 0_u32;
     while !stop.is_requested() {
-        let swarms = source.tracker.swarms();
-        let parts = parts(swarms.peer_timeout());
-        let expired = swarms.expire(clock.now(), parts, || thread::sleep(PAUSE));
-        source.count_expired(expired);
+        let parts = parts(source.tracker.swarms().peer_timeout());
+        let expired = source.tracker.expire(clock.now(), parts, || thread::sleep(PAUSE));
+        source.count_expired(&expired);
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             if let Some(load) = source.read_load() {
                 source.tracker.breathe(clock.now(), load);

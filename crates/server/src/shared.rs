@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_shared::{Certificates, Layout, Node, Status, Target};
-use peerage_tracker::share::Options;
+use peerage_tracker::share::{Options, Timing};
 use peerage_tracker::{ConnectionKey, Connections, Share, Tracker};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,18 +32,13 @@ pub(crate) struct Settings {
     prefix: String,
     /// Most peers learnt at once of a swarm.
     sample: u32,
-    /// How often a peer seen again is told at most.
-    refresh: Duration,
-    /// When a peer expires for all nodes.
-    expiry: Duration,
+    /// When peers are told and expire.
+    pub(crate) timing: Timing,
     /// How long the first announce of a swarm waits for an answer.
     pub(crate) cold_wait: Duration,
     /// How long after Redis was last heard the node is ready.
     ready_within: Duration,
 }
-
-/// Between the flush of one node and the answer to another, and whatever is rounded.
-const SLACK_SECS: u64 = 4;
 
 impl Settings {
     /// What the configuration says; `None` where the node is alone. A client is told at most
@@ -63,18 +58,17 @@ impl Settings {
         }
         let target = Target::parse(&values.redis.0)
             .map_err(|error| config.wrong("shared.redis", format!("a URL ({error})")))?;
-        let refresh_secs = (promised_secs / 3).max(1);
-        let lives_secs = promised_secs + refresh_secs + SLACK_SECS;
+        let promised = Duration::from_secs(promised_secs);
+        let (layout, timing) = match values.layout {
+            SharedLayout::Own => (Layout::Own, Timing::seldom(promised, peer_timeout)),
+            SharedLayout::Llmpt => (Layout::Llmpt, Timing::often(promised, peer_timeout)),
+        };
         Ok(Some(Self {
             target,
-            layout: match values.layout {
-                SharedLayout::Own => Layout::Own,
-                SharedLayout::Llmpt => Layout::Llmpt,
-            },
+            layout,
+            timing,
             prefix: values.prefix.clone(),
             sample: values.sample.to(),
-            refresh: Duration::from_secs(refresh_secs),
-            expiry: peer_timeout.max(Duration::from_secs(lives_secs)),
             cold_wait: Duration::from_millis(values.cold_wait_ms.to()),
             ready_within: Duration::from_secs(values.ready_within.0),
         }))
@@ -115,9 +109,9 @@ impl Settings {
 
     /// Lets `tracker` share its swarms. Before its first worker is made.
     pub(crate) fn share(&self, tracker: &mut Tracker) -> io::Result<()> {
-        let Self { refresh, expiry, sample, .. } = *self;
+        let Self { timing, sample, .. } = *self;
         let node = secrets::random_seed()?;
-        tracker.share_by(Arc::new(Share::new(Options { node, refresh, expiry, sample })));
+        tracker.share_by(Arc::new(Share::new(Options { node, timing, sample })));
         Ok(())
     }
 
@@ -167,7 +161,7 @@ pub(crate) struct Stats {
     pub(crate) catching_up: u32,
     /// Name, what it counts, count.
     #[serde(skip)]
-    pub(crate) counters: [(&'static str, &'static str, u64); 10],
+    pub(crate) counters: [(&'static str, &'static str, u64); 11],
 }
 
 impl View {

@@ -289,7 +289,7 @@ impl Source {
     }
 
     /// Counts what has expired. By one thread alone.
-    pub(crate) fn count_expired(&self, expired: Expired) {
+    pub(crate) fn count_expired(&self, expired: &Expired) {
         self.expired_peers.fetch_add(expired.peers, Ordering::Relaxed);
         self.expired_swarms.fetch_add(expired.swarms, Ordering::Relaxed);
     }

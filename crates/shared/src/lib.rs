@@ -7,8 +7,11 @@
 //! - `target`: where Redis is, from a URL.
 //! - `places`: the masters, their connections, and which keys each has.
 //! - `lost`: why Redis is not reached, for the operator.
-//! - `trip`: the script that updates one swarm, its arguments and its reply.
+//! - `trip`: the script that updates swarms, its arguments and its reply.
+//! - `calls`: which swarms go into one call of it.
+//! - `beat`: that this node lives, and which others do.
 //! - `node`: the loop: when a trip leaves, and what happens when none comes back.
+//! - `retry`: when a connection is sought again.
 //! - `status`: what is counted.
 //!
 //! Not here: sharing of a private tracker's swarms. It needs peers that are known by user and
@@ -16,9 +19,12 @@
 
 #![forbid(unsafe_code)]
 
+mod beat;
+mod calls;
 mod lost;
 mod node;
 mod places;
+mod retry;
 mod status;
 mod target;
 mod trip;

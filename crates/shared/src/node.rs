@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use peerage_swarm::{Now, Rng};
-use peerage_tracker::share::{Answer, Changes};
+use peerage_swarm::Now;
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges, message};
 use peerage_tracker::{Share, Tracker};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
@@ -20,11 +20,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::beat::{Life, beat};
+use crate::calls::cut;
 use crate::lost::Lost;
 use crate::places::{self, Places, REPLY_TIME_MAX};
+use crate::retry::Retry;
 use crate::status::Status;
 use crate::target::Target;
-use crate::trip::Layout;
+use crate::trip::{Caller, Layout, Outcome, hex};
 
 /// How often changes leave, and how long a stop may have to wait for the loop.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -41,12 +44,14 @@ const KEY_EVERY: Duration = Duration::from_secs(30);
 /// Messages of other nodes that wait. One more is dropped: what it says comes with a sample.
 const MESSAGES_MAX: usize = 4096;
 
+/// How often, at most, other nodes are asked about everything because messages found no room.
+const DOUBT_EVERY: Duration = Duration::from_secs(60);
+
+/// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
+const UNSENT_MAX: usize = 256;
+
 /// How long Redis is left alone when it would not take what it was told.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long a connection is not sought again, at first and at most.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(3);
 
 /// A node and what it needs to share.
 pub struct Node {
@@ -99,6 +104,12 @@ struct Carrier<N> {
     paused_until: Instant,
     looked: Instant,
     key_looked: Option<Instant>,
+    /// By which this node is known in Redis. Nothing is told without.
+    number: Option<u16>,
+    beaten: Option<Instant>,
+    /// Messages that had been dropped when others were last asked about everything, and when.
+    doubted: (u64, Instant),
+    unsent: Vec<Vec<u8>>,
     subscription: Option<Subscription>,
     /// When to seek a subscription again.
     hear_again: Retry,
@@ -134,6 +145,7 @@ impl Node {
             }
         }
         carrier.flush().await;
+        carrier.beat(Life::Stops).await;
     }
 }
 
@@ -165,6 +177,10 @@ impl<N: Fn() -> Now> Carrier<N> {
             paused_until: started,
             looked: started,
             key_looked: None,
+            number: None,
+            beaten: None,
+            doubted: (0, started),
+            unsent: Vec::new(),
             subscription: None,
             messages,
             complained: false,
@@ -172,7 +188,14 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn hear(&self, message: &[u8]) {
-        Status::add(&self.node.status.messages_in, 1);
+        let status = &self.node.status;
+        Status::add(&status.messages_in, 1);
+        if !message::is_known(message) {
+            if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
+                info!("shared: nodes of another release are there; their news come a little later");
+            }
+            return;
+        }
         self.share.hear((self.now)(), self.node.tracker.swarms(), message);
     }
 
@@ -201,6 +224,10 @@ impl<N: Fn() -> Now> Carrier<N> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
             self.look().await;
+            self.doubt();
+        }
+        if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY) {
+            self.beat(Life::Lives).await;
         }
         let connected = self.places.is_whole() && self.subscription.is_some();
         self.node.status.set_connected(connected);
@@ -227,6 +254,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.places.masters.iter_mut().for_each(|master| master.is_new = false);
             self.look().await;
             self.agree().await;
+            self.beat(Life::Lives).await;
             self.subscription = None;
             self.hear_again.succeeded();
             self.share.start_over();
@@ -309,6 +337,40 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
     }
 
+    /// Shows that this node lives, and looks whether the others do. Not for others who read what is
+    /// told: their scores have no place for a number.
+    async fn beat(&mut self, life: Life) {
+        if self.node.layout == Layout::Llmpt {
+            self.number = Some(0);
+            return;
+        }
+        let name = format!("{}1:nodes", self.node.prefix);
+        let master = self.places.of(&name).and_then(|number| self.places.masters.get(number));
+        let Some(mut connection) = master.and_then(|master| master.connection.clone()) else {
+            return;
+        };
+        // Where it fails, that is tried again with the next look around.
+        let Ok(beaten) = beat(&mut connection, &name, self.number, life, &self.share).await else {
+            return;
+        };
+        self.beaten = Some(Instant::now());
+        if self.number.is_some() && !beaten.known {
+            self.share.start_over();
+        }
+        self.number = Some(beaten.number);
+        self.share.hear_beats((self.now)(), &beaten.beats);
+    }
+
+    /// What found no room is made up for.
+    fn doubt(&mut self) {
+        let dropped = self.node.status.messages_dropped.load(Ordering::Relaxed);
+        let (before, at) = self.doubted;
+        if dropped != before && DOUBT_EVERY <= at.elapsed() {
+            self.doubted = (dropped, Instant::now());
+            self.share.doubt();
+        }
+    }
+
     fn channel(&self) -> String {
         format!("{}1:news", self.node.prefix)
     }
@@ -355,7 +417,7 @@ impl<N: Fn() -> Now> Carrier<N> {
     /// Tells what there is to tell, and takes in what comes back.
     async fn flush(&mut self) -> Flushed {
         let connected = self.places.masters.iter().any(|master| master.connection.is_some());
-        if !connected || Instant::now() < self.paused_until {
+        if !connected || self.number.is_none() || Instant::now() < self.paused_until {
             self.share.collect();
             return Flushed::All;
         }
@@ -365,33 +427,41 @@ impl<N: Fn() -> Now> Carrier<N> {
         if count == 0 {
             return Flushed::All;
         }
+        let dead = self.dead();
         let mut trips = JoinSet::new();
-        for (number, changes) in self.split(changes) {
+        for (number, mut changes) in self.split(changes) {
             let connection =
                 number.and_then(|number| self.places.masters[number].connection.clone());
             let (Some(number), Some(mut connection)) = (number, connection) else {
                 self.share.apply(now, self.node.tracker.swarms(), changes, &[]);
                 continue;
             };
-            let pipe = self.pipeline(&changes);
+            let calls = cut(&mut changes.swarms, |told| self.places.slot(&hex(&told.info_hash)));
+            let pipe = self.pipeline(&changes.swarms, &calls, &dead);
             Status::add(&self.node.status.bytes_out, pipe.get_packed_pipeline().len() as u64);
             trips.spawn(async move {
                 let started = Instant::now();
-                let replies = connection.send_packed_commands(&pipe, 0, changes.swarms.len()).await;
-                (number, changes, replies, started.elapsed())
+                let replies = connection.send_packed_commands(&pipe, 0, calls.len()).await;
+                let took = started.elapsed();
+                (number, Trip { changes, calls, replies, took })
             });
         }
         let mut all_told = true;
-        let mut messages = Vec::new();
+        let mut messages = std::mem::take(&mut self.unsent);
         while let Some(trip) = trips.join_next().await {
-            let Ok((number, changes, replies, took)) = trip else { continue };
-            all_told &= self.end_trip(number, changes, replies, took, &mut messages);
+            let Ok((number, trip)) = trip else { continue };
+            all_told &= self.end_trip(number, trip, &mut messages);
         }
         self.publish(messages).await;
         match count == SWARMS_MAX && all_told {
             true => Flushed::MoreWaits,
             false => Flushed::All,
         }
+    }
+
+    fn dead(&self) -> String {
+        let dead = self.share.dead();
+        dead.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// The changes of each master; of none those that have no place now.
@@ -401,7 +471,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
         let mut parts: Vec<(Option<usize>, Changes)> = Vec::new();
         for swarm in changes.swarms {
-            let number = self.places.of(&crate::trip::hex(&swarm.info_hash));
+            let number = self.places.of(&hex(&swarm.info_hash));
             match parts.iter_mut().find(|(other, _)| *other == number) {
                 Some((_, part)) => part.swarms.push(swarm),
                 None => parts.push((number, Changes { swarms: vec![swarm] })),
@@ -410,47 +480,49 @@ impl<N: Fn() -> Now> Carrier<N> {
         parts
     }
 
-    fn pipeline(&self, changes: &Changes) -> Pipeline {
-        let now_secs = self.share.shared_secs((self.now)());
+    fn pipeline(&self, mut swarms: &[SwarmChanges], calls: &[usize], dead: &str) -> Pipeline {
+        let caller = Caller {
+            layout: self.node.layout,
+            prefix: &self.node.prefix,
+            script_hash: &self.script_hash,
+            share: &self.share,
+            number: self.number.unwrap_or_default(),
+            dead,
+            now: (self.now)(),
+        };
         let mut pipe = redis::pipe();
-        for told in &changes.swarms {
-            let Node { layout, prefix, .. } = &self.node;
-            pipe.add_command(layout.command(
-                prefix,
-                &self.script_hash,
-                &self.share,
-                now_secs,
-                told,
-            ));
+        for count in calls {
+            let (told, rest) = swarms.split_at(*count);
+            pipe.add_command(caller.command(told));
+            swarms = rest;
         }
         pipe
     }
 
     /// Says whether everything was told.
-    fn end_trip(
-        &mut self,
-        number: usize,
-        changes: Changes,
-        replies: Result<Vec<Value>, RedisError>,
-        took: Duration,
-        messages: &mut Vec<Vec<u8>>,
-    ) -> bool {
+    fn end_trip(&mut self, number: usize, trip: Trip, messages: &mut Vec<Vec<u8>>) -> bool {
+        let Trip { changes, calls, replies, took } = trip;
         let now = (self.now)();
         let status = Arc::clone(&self.node.status);
         let peers = changes.swarms.iter().map(|swarm| swarm.peers.len() as u64).sum();
-        let answers: Vec<Option<Answer>> = match replies {
+        let mut answers = Vec::with_capacity(changes.swarms.len());
+        match replies {
             Ok(replies) => {
                 status.trip_micros.store(took.as_micros() as u64, Ordering::Relaxed);
                 status.saw(now.as_millis());
                 Status::add(&status.trips, 1);
-                replies.iter().map(|reply| self.answer(number, reply)).collect()
+                let mut swarms = &changes.swarms[..];
+                for (count, reply) in calls.into_iter().zip(replies) {
+                    let (told, rest) = swarms.split_at(count);
+                    self.take_answers(number, told, reply, &mut answers);
+                    swarms = rest;
+                }
             }
             Err(_) => {
                 Status::add(&status.failures, 1);
                 self.drop_master(number);
-                Vec::new()
             }
-        };
+        }
         let told = answers.iter().flatten().count();
         let all_told = told == changes.swarms.len();
         Status::add(&status.swarms, told as u64);
@@ -459,19 +531,44 @@ impl<N: Fn() -> Now> Carrier<N> {
         all_told
     }
 
-    /// `None` where Redis has not done what it was told; what is to be done then is begun.
-    fn answer(&mut self, number: usize, reply: &Value) -> Option<Answer> {
-        let Value::ServerError(error) = reply else {
-            return self.node.layout.answer(&self.share, reply);
-        };
-        Status::add(&self.node.status.refused, 1);
-        match error.code() {
+    /// The answers to one call, `None` where Redis has not done what it was told; what is to be
+    /// done then is begun.
+    fn take_answers(
+        &mut self,
+        number: usize,
+        told: &[SwarmChanges],
+        reply: Value,
+        answers: &mut Vec<Option<Answer>>,
+    ) {
+        let end = answers.len() + told.len();
+        match reply {
+            Value::ServerError(error) => {
+                Status::add(&self.node.status.refused, told.len() as u64);
+                self.refused(number, error.code(), error.details().unwrap_or_default());
+            }
+            reply => {
+                for outcome in self.node.layout.outcomes(&self.share, told, reply) {
+                    answers.push(match outcome {
+                        Outcome::Answered(answer) => Some(answer),
+                        Outcome::Refused(code) => {
+                            Status::add(&self.node.status.refused, 1);
+                            self.refused(number, &code, "");
+                            None
+                        }
+                    });
+                }
+            }
+        }
+        answers.resize(end, None);
+    }
+
+    fn refused(&mut self, number: usize, code: &str, details: &str) {
+        match code {
             "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => self.stale = true,
             // It is a replica now, or has forgotten the script, or reads its file.
             "READONLY" | "NOSCRIPT" | "LOADING" | "MASTERDOWN" => self.drop_master(number),
             code => {
                 if self.paused_until <= Instant::now() {
-                    let details = error.details().unwrap_or_default();
                     warn!("shared: Redis refuses to be told: {code} {details}");
                 }
                 self.paused_until = Instant::now() + REFUSED_PAUSE;
@@ -479,67 +576,37 @@ impl<N: Fn() -> Now> Carrier<N> {
                 self.share.silence();
             }
         }
-        None
     }
 
-    async fn publish(&mut self, messages: Vec<Vec<u8>>) {
+    async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
+        if messages.is_empty() {
+            return;
+        }
+        // What finds no room here comes with a sample.
+        messages.truncate(UNSENT_MAX);
         let master = self.places.masters.iter().find_map(|master| master.connection.clone());
-        let Some(mut connection) = master.filter(|_| !messages.is_empty()) else { return };
+        let Some(mut connection) = master else {
+            self.unsent = messages;
+            return;
+        };
         let channel = self.channel();
         let mut pipe = redis::pipe();
         for message in &messages {
             pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
         }
-        Status::add(&self.node.status.messages_out, messages.len() as u64);
-        // What is lost here comes with a sample.
         let sent = pipe.query_async::<()>(&mut connection);
-        let _ = tokio::time::timeout(REPLY_TIME_MAX, sent).await;
-    }
-}
-
-/// When to seek a connection again.
-struct Retry {
-    wait: Duration,
-    at: Instant,
-    rng: Rng,
-}
-
-impl Retry {
-    fn new(seed: u64) -> Self {
-        Self { wait: RETRY_MIN, at: Instant::now(), rng: Rng::from_seed(seed) }
-    }
-
-    fn is_due(&self) -> bool {
-        self.at <= Instant::now()
-    }
-
-    fn failed(&mut self) {
-        self.at = Instant::now() + self.wait * (75 + self.rng.below(51)) / 100;
-        self.wait = (self.wait * 2).min(RETRY_MAX);
-    }
-
-    fn succeeded(&mut self) {
-        self.wait = RETRY_MIN;
-        self.at = Instant::now() + RETRY_MIN;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_bound_and_are_never_quite_the_same() {
-        let mut retry = Retry::new(3);
-        let mut waits = Vec::new();
-        for _ in 0..20 {
-            retry.failed();
-            waits.push(retry.at.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(REPLY_TIME_MAX, sent).await {
+            Ok(Ok(())) => Status::add(&self.node.status.messages_out, messages.len() as u64),
+            _ => self.unsent = messages,
         }
-        assert!(waits[0] <= RETRY_MIN * 5 / 4);
-        assert!(waits[10..].iter().all(|wait| *wait > RETRY_MAX / 2 && *wait <= RETRY_MAX * 5 / 4));
-        assert_ne!(waits[18], waits[19]);
-        retry.succeeded();
-        assert_eq!(retry.wait, RETRY_MIN);
     }
+}
+
+/// A pipeline that is on its way, and what has come back.
+struct Trip {
+    changes: Changes,
+    /// How many of the swarms each call takes.
+    calls: Vec<usize>,
+    replies: Result<Vec<Value>, RedisError>,
+    took: Duration,
 }

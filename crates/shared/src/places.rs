@@ -87,13 +87,20 @@ impl Places {
             && !self.slots.contains(&NOBODY)
     }
 
+    /// The slot of the keys with `tag` in braces, or of that very key; 0 where there are no slots.
+    pub(crate) fn slot(&self, tag: &str) -> usize {
+        match self.slots.is_empty() {
+            true => 0,
+            false => usize::from(crc16(tag.as_bytes())) % SLOTS,
+        }
+    }
+
     /// The number of the master that has the keys with `tag` in braces, or that very key.
     pub(crate) fn of(&self, tag: &str) -> Option<usize> {
         if self.slots.is_empty() {
             return (!self.masters.is_empty()).then_some(0);
         }
-        let slot = usize::from(crc16(tag.as_bytes())) % SLOTS;
-        Some(self.slots[slot]).filter(|master| *master != NOBODY).map(usize::from)
+        Some(self.slots[self.slot(tag)]).filter(|master| *master != NOBODY).map(usize::from)
     }
 }
 

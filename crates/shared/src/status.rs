@@ -25,6 +25,8 @@ pub struct Status {
     pub(crate) messages_in: AtomicU64,
     /// Messages of other nodes for which there was no room.
     pub(crate) messages_dropped: AtomicU64,
+    /// Messages of another version than ours.
+    pub(crate) messages_unknown: AtomicU64,
     /// Messages to other nodes.
     pub(crate) messages_out: AtomicU64,
     /// Times a connection was made.
@@ -45,7 +47,7 @@ impl Status {
     }
 
     /// Each counter: its name, what it counts, and the count.
-    pub fn counters(&self) -> [(&'static str, &'static str, u64); 10] {
+    pub fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("trips", "Pipelines that Redis has answered.", read(&self.trips)),
@@ -59,6 +61,11 @@ impl Status {
                 "messages_dropped",
                 "Messages of other nodes for which there was no room.",
                 read(&self.messages_dropped),
+            ),
+            (
+                "messages_unknown",
+                "Messages of nodes that speak another version, passed over.",
+                read(&self.messages_unknown),
             ),
             ("messages_sent", "Messages to other nodes.", read(&self.messages_out)),
             ("connections", "Connections made to Redis.", read(&self.connections)),

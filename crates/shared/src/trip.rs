@@ -1,15 +1,18 @@
-//! One swarm's part of a trip: a script that updates and asks in one step, its arguments, and its
-//! reply.
+//! Some swarms' part of a trip: a script that updates and asks, its arguments, and its reply.
 //!
-//! A swarm is two sorted sets, seeders and leechers, whose members are peers and whose scores are
-//! seconds since 1970, and how often it was finished. In our own layout a member is a compact peer
-//! and its score is when it expires; in llmpt's a member is text and its score is when it was last
-//! seen. A key expires when the last of its members has: none keeps another alive.
+//! A swarm is two sorted sets, seeders and leechers, whose members are peers, and how often it was
+//! finished. In our own layout a member is a compact peer, and its score the second it was last
+//! seen (since 1970) and the number of the node that told so, in 16 bits below; in llmpt's a member
+//! is text and its score that second. A key expires when the last of its members has: none keeps
+//! another alive.
+//!
+//! A script costs far more than a command in it, so one call takes many swarms where they are in
+//! one place. What fails for one swarm fails for it alone.
 
 use std::net::SocketAddr;
 
 use peerage_proto::InfoHash;
-use peerage_swarm::Role;
+use peerage_swarm::{Now, Role};
 use peerage_tracker::Share;
 use peerage_tracker::share::{Answer, Change, Kind, Sampled, SwarmChanges, message};
 use redis::{Cmd, Value};
@@ -24,109 +27,225 @@ pub enum Layout {
     Llmpt,
 }
 
-/// How long it is kept how often a swarm was finished, since that was last told.
+/// Most swarms in one call, and most peers after which no further swarm goes into it: Redis does
+/// nothing else meanwhile, at most some milliseconds.
+pub(crate) const SWARMS_PER_CALL_MAX: usize = 32;
+pub(crate) const PEERS_PER_CALL_MAX: usize = 500;
+
+/// How long it is kept how often a swarm was finished, since that last changed. Nodes that know of
+/// it tell it again.
 const COMPLETED_KEPT_SECS: u64 = 30 * 24 * 3600;
 
-/// What every layout does. `KEYS`: seeders, leechers, the count. `ARGV`: the score up to which
-/// members have expired, how long keys live, the size of the sample, how often finished, how often
-/// before at least, how long that is kept, and the numbers of what follows: seeders and leechers
-/// seen again, seeders and leechers that are news, peers that have left. Each is a score and a
-/// member; one that is older than what is there changes nothing.
+/// Bits of a score below the second.
+const NODE_BITS: u32 = 16;
+
+/// `KEYS`: of each swarm the first key. `ARGV`: the score below which members have expired, how
+/// long keys live, how long it is kept how often a swarm was finished, the size of samples, and
+/// the numbers of dead nodes. Then for each swarm the number of peers seen again: positive if they
+/// are seeders, negative if leechers. Or 0, and eight numbers: seeders and leechers seen again,
+/// seeders and leechers that are news, peers that have left, whether a sample is wanted, how often
+/// finished, and how often before at least. Peers follow, each a score and a member; one that is
+/// older than what is there changes nothing.
+///
+/// The reply has of each swarm three numbers: seeders, leechers, how often finished or -1. Where
+/// there were eight numbers a fourth: a node, other than the teller, that has told of one of the
+/// news before, or -1. And a sample where one was asked for. Or an error's text alone.
 const UPDATE: &str = r"
-local s, l, c = KEYS[1], KEYS[2], KEYS[3]
-local call, at = redis.call, 12
-call('ZREMRANGEBYSCORE', s, '-inf', ARGV[1])
-call('ZREMRANGEBYSCORE', l, '-inf', ARGV[1])
-local function seen(key, count)
-  if count > 0 then
-    call('ZADD', key, 'GT', unpack(ARGV, at, at + 2 * count - 1))
-    call('EXPIRE', key, ARGV[2])
-    at = at + 2 * count
-  end
+local call, at, out, n = redis.call, 6, {}, 0
+local expired, ttl, kept, size = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local dead = nil
+for number in string.gmatch(ARGV[5], '%d+') do
+  dead = dead or {}
+  dead[tonumber(number)] = true
 end
+local function seen(key, count)
+  if count == 0 then return end
+  local from = at
+  at = at + 2 * count
+  call('ZADD', key, 'GT', unpack(ARGV, from, at - 1))
+  call('EXPIRE', key, ttl)
+end
+local other_node = -1
 local function news(key, other, count)
+  if count == 0 then return end
   for _ = 1, count do
     local score, member = ARGV[at], ARGV[at + 1]
     local old = call('ZSCORE', other, member)
     if not old or tonumber(old) <= tonumber(score) then
       if old then call('ZREM', other, member) end
+      local before = old or call('ZSCORE', key, member)
+      if before and teller(before) ~= teller(score) then other_node = teller(before) end
       call('ZADD', key, 'GT', score, member)
     end
     at = at + 2
   end
-  if count > 0 then call('EXPIRE', key, ARGV[2]) end
+  call('EXPIRE', key, ttl)
 end
-seen(s, tonumber(ARGV[7]))
-seen(l, tonumber(ARGV[8]))
-news(s, l, tonumber(ARGV[9]))
-news(l, s, tonumber(ARGV[10]))
-for _ = 1, tonumber(ARGV[11]) do
-  local score, member = ARGV[at], ARGV[at + 1]
-  for _, key in ipairs({s, l}) do
-    local old = call('ZSCORE', key, member)
-    if old and tonumber(old) <= tonumber(score) then call('ZREM', key, member) end
+local function left(s, l, count)
+  for _ = 1, count do
+    local score, member = tonumber(ARGV[at]), ARGV[at + 1]
+    local old = call('ZSCORE', s, member)
+    if old and tonumber(old) <= score then call('ZREM', s, member) end
+    old = call('ZSCORE', l, member)
+    if old and tonumber(old) <= score then call('ZREM', l, member) end
+    at = at + 2
   end
-  at = at + 2
 end
-local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
-local more, floor = tonumber(ARGV[4]), tonumber(ARGV[5])
+local function lively(key)
+  local count = call('ZCARD', key)
+  if count == 0 then return 0, {} end
+  if count > (dead and 512 or 64) then
+    if call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[1]) > 0 then
+      count = call('ZCARD', key)
+    end
+    return count
+  end
+  local all, stay = call('ZRANGE', key, 0, -1, 'WITHSCORES'), {}
+  for i = 1, #all, 2 do
+    local score = tonumber(all[i + 1])
+    if score < expired or dead and dead[teller(score)] then
+      call('ZREM', key, all[i])
+    else
+      stay[#stay + 1] = all[i]
+      stay[#stay + 1] = all[i + 1]
+    end
+  end
+  return #stay / 2, stay
+end
+local function some(key, count, wanted, all)
+  if all and count <= wanted then return all end
+  return wanted > 0 and call('ZRANDMEMBER', key, wanted, 'WITHSCORES') or {}
+end
+local function update(key)
+  local s, l, c, id = keys(key)
+  local count = tonumber(ARGV[at])
+  at = at + 1
+  if count > 0 then seen(s, count) elseif count < 0 then seen(l, -count) end
+  local sample, more, floor = 0, 0, 0
+  if count == 0 then
+    local from = at
+    at, other_node = at + 8, -1
+    sample, more = tonumber(ARGV[from + 5]), tonumber(ARGV[from + 6])
+    floor = tonumber(ARGV[from + 7])
+    seen(s, tonumber(ARGV[from]))
+    seen(l, tonumber(ARGV[from + 1]))
+    news(s, l, tonumber(ARGV[from + 2]))
+    news(l, s, tonumber(ARGV[from + 3]))
+    left(s, l, tonumber(ARGV[from + 4]))
+  end
+  if sample == 0 then
+    local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
+    local completed = finish(c, id, seeders, leechers, more, floor)
+    return seeders, leechers, completed, count == 0 and other_node
+  end
+  local seeders, of_s = lively(s)
+  local leechers, of_l = lively(l)
+  local completed = finish(c, id, seeders, leechers, more, floor, true)
+  local want_s = math.min(seeders, math.max(math.floor(size / 2), size - leechers))
+  local want_l = math.min(leechers, size - want_s)
+  of_s, of_l = some(s, seeders, want_s, of_s), some(l, leechers, want_l, of_l)
+  return seeders, leechers, completed, other_node, of_s, of_l
+end
+for i = 1, #KEYS do
+  local peers = tonumber(ARGV[at])
+  local following = at + 1 + 2 * math.abs(peers)
+  if peers == 0 then
+    following = at + 9
+    for j = 1, 5 do following = following + 2 * tonumber(ARGV[at + j]) end
+  end
+  local fine, seeders, leechers, completed, node, of_s, of_l = pcall(update, KEYS[i])
+  if fine then
+    out[n + 1], out[n + 2], out[n + 3] = seeders, leechers, completed
+    n = n + 3
+    if node then
+      n = n + 1
+      out[n] = node
+    end
+    if of_s then
+      out[n + 1], out[n + 2] = of_s, of_l
+      n = n + 2
+    end
+  else
+    n = n + 1
+    out[n] = type(seeders) == 'table' and seeders.err or tostring(seeders)
+  end
+  at = following
+end
+return out
 ";
 
-const COMPLETED_OWN: &str = r"
-local have = tonumber(call('GET', c) or 0)
-local completed = math.max(have, floor) + more
-if completed > have then
-  call('SET', c, completed, 'EX', ARGV[6])
-elseif have > 0 then
-  call('EXPIRE', c, ARGV[6])
+/// Who told a score, the keys of a swarm by the first, and what is done about how often it was
+/// finished.
+const OWN: &str = r"
+local function teller(score) return tonumber(score) % 65536 end
+local function keys(s)
+  local base = string.sub(s, 1, -2)
+  return s, base .. 'l', base .. 'c'
+end
+local function finish(c, id, seeders, leechers, more, floor, asked)
+  if not asked and more == 0 and floor == 0 then return -1 end
+  local have = tonumber(redis.call('GET', c) or 0)
+  local completed = math.max(have, floor) + more
+  if completed > have then redis.call('SET', c, completed, 'EX', ARGV[3]) end
+  return completed
 end
 ";
 
 /// The index of swarms is what llmpt's own cleaner goes through, and takes out of.
-const COMPLETED_LLMPT: &str = r"
-local have = tonumber(call('HGET', c, 'completed') or 0)
-local completed = math.max(have, floor) + more
-if seeders + leechers + completed > 0 then
-  call('HSET', c, 'seeders', seeders, 'leechers', leechers, 'completed', completed)
-  call('EXPIRE', c, ARGV[6])
+const LLMPT: &str = r"
+local function teller(score) return -1 end
+local function keys(s)
+  local id = string.match(s, '%x+$')
+  return s, 'tracker:leechers:' .. id, 'tracker:stats:' .. id, id
 end
-if seeders + leechers > 0 then
-  call('SADD', KEYS[4], string.match(s, '%x+$'))
+local function finish(c, id, seeders, leechers, more, floor)
+  local have = tonumber(redis.call('HGET', c, 'completed') or 0)
+  local completed = math.max(have, floor) + more
+  if seeders + leechers + completed > 0 then
+    redis.call('HSET', c, 'seeders', seeders, 'leechers', leechers, 'completed', completed)
+    redis.call('EXPIRE', c, ARGV[3])
+  end
+  if seeders + leechers > 0 then redis.call('SADD', 'tracker:active_torrents', id) end
+  return completed
 end
 ";
 
-const SAMPLE: &str = r"
-local size = tonumber(ARGV[3])
-if size == 0 then return {seeders, leechers, completed} end
-local of_s = math.min(seeders, math.max(math.floor(size / 2), size - leechers))
-local of_l = math.min(leechers, size - of_s)
-return {
-  seeders, leechers, completed,
-  of_s > 0 and call('ZRANDMEMBER', s, of_s, 'WITHSCORES') or {},
-  of_l > 0 and call('ZRANDMEMBER', l, of_l, 'WITHSCORES') or {},
+/// What became of one swarm in Redis.
+pub(crate) enum Outcome {
+    /// It was updated.
+    Answered(Answer),
+    /// Redis would not: the first word of what it says.
+    Refused(String),
 }
-";
+
+/// What a call needs to know besides the swarms.
+pub(crate) struct Caller<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) prefix: &'a str,
+    pub(crate) script_hash: &'a str,
+    pub(crate) share: &'a Share,
+    /// Of this node.
+    pub(crate) number: u16,
+    /// The nodes that have died.
+    pub(crate) dead: &'a str,
+    pub(crate) now: Now,
+}
 
 impl Layout {
     /// The script.
     pub(crate) fn script(self) -> String {
-        let completed = match self {
-            Self::Own => COMPLETED_OWN,
-            Self::Llmpt => COMPLETED_LLMPT,
+        let own = match self {
+            Self::Own => OWN,
+            Self::Llmpt => LLMPT,
         };
-        [UPDATE, completed, SAMPLE].concat()
+        [own, UPDATE].concat()
     }
 
-    fn keys(self, prefix: &str, info_hash: &InfoHash) -> Vec<String> {
+    fn key(self, prefix: &str, info_hash: &InfoHash) -> String {
         let hash = hex(info_hash);
         match self {
-            Self::Own => ["s", "l", "c"].map(|end| format!("{prefix}1:{{{hash}}}:{end}")).to_vec(),
-            Self::Llmpt => vec![
-                format!("tracker:seeders:{hash}"),
-                format!("tracker:leechers:{hash}"),
-                format!("tracker:stats:{hash}"),
-                "tracker:active_torrents".to_owned(),
-            ],
+            Self::Own => format!("{prefix}1:{{{hash}}}:s"),
+            Self::Llmpt => format!("tracker:seeders:{hash}"),
         }
     }
 
@@ -152,97 +271,173 @@ impl Layout {
         }
     }
 
-    /// By how much the time a peer expires is later than its score.
-    fn score_lag_secs(self, share: &Share) -> u64 {
+    fn score(self, seen_secs: u64, number: u16) -> u64 {
         match self {
-            Self::Own => 0,
-            Self::Llmpt => share.options().expiry.as_secs(),
+            Self::Own => seen_secs << NODE_BITS | u64::from(number),
+            Self::Llmpt => seen_secs,
         }
     }
 
-    /// The command that carries the changes of one swarm.
-    pub(crate) fn command(
-        self,
-        prefix: &str,
-        script_hash: &str,
-        share: &Share,
-        now_secs: u64,
-        told: &SwarmChanges,
-    ) -> Cmd {
-        let lag_secs = self.score_lag_secs(share);
-        let keys = self.keys(prefix, &told.info_hash);
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(script_hash).arg(keys.len()).arg(keys);
-        let of = |role, kind| {
-            told.peers.iter().filter(move |change| change.role == role && change.kind == kind)
-        };
-        let left = told.peers.iter().filter(|change| change.kind == Kind::Left);
-        cmd.arg(now_secs.saturating_sub(lag_secs))
-            .arg(share.options().expiry.as_secs() + 1)
-            .arg(if told.sample { share.options().sample } else { 0 })
-            .arg(told.completed)
-            .arg(told.completed_floor)
-            .arg(COMPLETED_KEPT_SECS)
-            .arg(of(Role::Seeder, Kind::Seen).count())
-            .arg(of(Role::Leecher, Kind::Seen).count())
-            .arg(of(Role::Seeder, Kind::News).count())
-            .arg(of(Role::Leecher, Kind::News).count())
-            .arg(left.clone().count());
-        let mut tell = |change: &Change| {
-            let score = share.expires_secs(change.seen).saturating_sub(lag_secs);
-            cmd.arg(score).arg(self.member(change.peer));
-        };
-        of(Role::Seeder, Kind::Seen).for_each(&mut tell);
-        of(Role::Leecher, Kind::Seen).for_each(&mut tell);
-        of(Role::Seeder, Kind::News).for_each(&mut tell);
-        of(Role::Leecher, Kind::News).for_each(&mut tell);
-        left.for_each(&mut tell);
-        cmd
+    fn seen_secs(self, score: u64) -> u64 {
+        match self {
+            Self::Own => score >> NODE_BITS,
+            Self::Llmpt => score,
+        }
     }
 
-    /// What the reply says; `None` where it is not one of the script's.
-    pub(crate) fn answer(self, share: &Share, reply: &Value) -> Option<Answer> {
-        let Value::Array(parts) = reply else { return None };
-        let count = |value: &Value| match value {
-            Value::Int(count) => u32::try_from(*count).ok(),
+    /// What became of each of `told`, in order; fewer where the reply is not one of the script's.
+    pub(crate) fn outcomes(
+        self,
+        share: &Share,
+        told: &[SwarmChanges],
+        reply: Value,
+    ) -> Vec<Outcome> {
+        let Value::Array(parts) = reply else { return Vec::new() };
+        let mut parts = parts.into_iter();
+        told.iter().map_while(|told| self.outcome(share, told, &mut parts)).collect()
+    }
+
+    fn outcome(
+        self,
+        share: &Share,
+        told: &SwarmChanges,
+        parts: &mut impl Iterator<Item = Value>,
+    ) -> Option<Outcome> {
+        let count = |value: Option<Value>| match value? {
+            Value::Int(count) => u32::try_from(count).ok(),
             _ => None,
         };
-        let [seeders, leechers, completed, rest @ ..] = &parts[..] else { return None };
-        let mut answer = Answer {
-            seeders: count(seeders)?,
-            leechers: count(leechers)?,
-            completed: count(completed)?,
-            sample: None,
+        let seeders = match parts.next()? {
+            Value::Int(seeders) => u32::try_from(seeders).ok()?,
+            Value::BulkString(text) => return Some(Outcome::Refused(first_word(&text))),
+            _ => return None,
         };
-        if let [seeders, leechers] = rest {
-            let mut sample = Vec::new();
-            self.read_sample(share, seeders, Role::Seeder, &mut sample)?;
-            self.read_sample(share, leechers, Role::Leecher, &mut sample)?;
-            answer.sample = Some(sample);
+        let leechers = count(parts.next())?;
+        // Of one that was not looked at the script says -1.
+        let completed = match parts.next()? {
+            Value::Int(completed) => u32::try_from(completed).ok(),
+            _ => return None,
+        };
+        let mut is_shared = false;
+        if Head::of(told).is_long() {
+            let Value::Int(node) = parts.next()? else { return None };
+            is_shared = u16::try_from(node).is_ok_and(|node| share.lives(node));
         }
-        Some(answer)
+        let mut sample = None;
+        if told.sample {
+            let mut peers = Vec::new();
+            self.read_sample(&parts.next()?, Role::Seeder, &mut peers)?;
+            self.read_sample(&parts.next()?, Role::Leecher, &mut peers)?;
+            sample = Some(peers);
+        }
+        Some(Outcome::Answered(Answer { seeders, leechers, completed, is_shared, sample }))
     }
 
     /// Members and scores in turn. A member that is no peer is passed over: another release, or
     /// another program, may have written it.
-    fn read_sample(
-        self,
-        share: &Share,
-        reply: &Value,
-        role: Role,
-        sample: &mut Vec<Sampled>,
-    ) -> Option<()> {
+    fn read_sample(self, reply: &Value, role: Role, sample: &mut Vec<Sampled>) -> Option<()> {
         let Value::Array(values) = reply else { return None };
         for pair in values.chunks_exact(2) {
             let [Value::BulkString(member), Value::BulkString(score)] = pair else { return None };
             let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
-            let expires_secs = score as u64 + self.score_lag_secs(share);
+            let seen_secs = self.seen_secs(score as u64);
             if let Some(peer) = self.peer(member) {
-                sample.push(Sampled { peer, role, expires_secs });
+                sample.push(Sampled { peer, role, seen_secs });
             }
         }
         Some(())
     }
+}
+
+impl Caller<'_> {
+    /// The command that carries the changes of some swarms, all in one place.
+    pub(crate) fn command(&self, told: &[SwarmChanges]) -> Cmd {
+        let Self { layout, share, .. } = self;
+        let expiry_secs = share.timing().expiry.as_secs();
+        let expired_secs = share.shared_secs(self.now).saturating_sub(expiry_secs);
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(self.script_hash).arg(told.len());
+        for swarm in told {
+            cmd.arg(layout.key(self.prefix, &swarm.info_hash));
+        }
+        cmd.arg(layout.score(expired_secs, 0))
+            .arg(expiry_secs + 1)
+            .arg(COMPLETED_KEPT_SECS)
+            .arg(share.options().sample)
+            .arg(self.dead);
+        told.iter().for_each(|swarm| self.tell(swarm, &mut cmd));
+        cmd
+    }
+
+    fn tell(&self, told: &SwarmChanges, cmd: &mut Cmd) {
+        match Head::of(told) {
+            Head::Seeders(count) => _ = cmd.arg(count),
+            Head::Leechers(count) => _ = cmd.arg(-(count as i64)),
+            Head::Long(counts) => {
+                cmd.arg(0).arg(&counts);
+                cmd.arg(u8::from(told.sample)).arg(told.completed).arg(told.completed_floor);
+            }
+        }
+        let score = |change: &Change, number| {
+            self.layout.score(self.share.shared_secs(change.seen), number)
+        };
+        let here = of(told, Role::Seeder, Kind::Seen).chain(of(told, Role::Leecher, Kind::Seen));
+        let here = here.chain(of(told, Role::Seeder, Kind::News));
+        for change in here.chain(of(told, Role::Leecher, Kind::News)) {
+            cmd.arg(score(change, self.number)).arg(self.layout.member(change.peer));
+        }
+        for change in left(told) {
+            // Whichever node told of it.
+            cmd.arg(score(change, u16::MAX)).arg(self.layout.member(change.peer));
+        }
+    }
+}
+
+fn of(told: &SwarmChanges, role: Role, kind: Kind) -> impl Iterator<Item = &Change> {
+    told.peers.iter().filter(move |change| change.role == role && change.kind == kind)
+}
+
+fn left(told: &SwarmChanges) -> impl Iterator<Item = &Change> {
+    told.peers.iter().filter(|change| change.kind == Kind::Left)
+}
+
+/// What a swarm's arguments begin with.
+enum Head {
+    /// Nothing but so many seeders seen again.
+    Seeders(usize),
+    /// Nothing but so many leechers seen again.
+    Leechers(usize),
+    /// Seeders and leechers seen again, seeders and leechers that are news, peers that have left.
+    Long([usize; 5]),
+}
+
+impl Head {
+    fn of(told: &SwarmChanges) -> Self {
+        let counts = [
+            of(told, Role::Seeder, Kind::Seen).count(),
+            of(told, Role::Leecher, Kind::Seen).count(),
+            of(told, Role::Seeder, Kind::News).count(),
+            of(told, Role::Leecher, Kind::News).count(),
+            left(told).count(),
+        ];
+        let plain = !told.sample && told.completed == 0 && told.completed_floor == 0;
+        match counts {
+            [seeders, 0, 0, 0, 0] if plain && 0 < seeders => Self::Seeders(seeders),
+            [0, leechers, 0, 0, 0] if plain && 0 < leechers => Self::Leechers(leechers),
+            counts => Self::Long(counts),
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        matches!(self, Self::Long(_))
+    }
+}
+
+/// Of an error's text.
+fn first_word(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let word = text.trim_start_matches('-').split(' ').next();
+    word.unwrap_or_default().to_owned()
 }
 
 /// In lower case, as llmpt writes it too.

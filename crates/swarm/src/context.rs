@@ -21,8 +21,9 @@ pub(crate) struct Shared {
     pub(crate) swarms: AtomicU64,
     /// Of all shards together.
     pub(crate) peers: AtomicU64,
-    /// How much longer peers learnt from other nodes are kept.
-    pub(crate) elsewhere_grace: Duration,
+    /// In seconds, how much longer peers learnt from other nodes are kept; 0 in a store that is
+    /// not shared.
+    pub(crate) elsewhere_grace_secs: AtomicU32,
     /// `None` where there is no bound.
     pub(crate) addresses: Option<Addresses>,
 }
@@ -38,11 +39,13 @@ pub(crate) struct Context<'a> {
 impl Shared {
     /// Whether there may be peers of other nodes.
     pub(crate) fn is_shared(&self) -> bool {
-        !self.elsewhere_grace.is_zero()
+        self.elsewhere_grace_secs.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
-        let fresh = Freshness::new(now, self.peer_timeout(), self.elsewhere_grace);
+        let grace_secs = self.elsewhere_grace_secs.load(Ordering::Relaxed);
+        let grace = Duration::from_secs(grace_secs.into());
+        let fresh = Freshness::new(now, self.peer_timeout(), grace);
         Context { shared: self, key: self.key, now, fresh }
     }
 

@@ -19,7 +19,7 @@ use crate::lock::lock;
 use crate::shard::{At, Beyond, PeerSlot, Shard};
 use crate::slot::{Slot, Slot4, Slot6, State, Tick};
 use crate::swarms::SHARDS;
-use crate::{Elsewhere, Hearsay, Learnt, Now, Role, Stored, Swarms, Walked};
+use crate::{Elsewhere, Find, Hearsay, Held, Learnt, Now, Others, Role, Stored, Swarms, Walked};
 
 /// In a swarm of more peers those of other nodes are not replaced by what is learnt, only added to:
 /// each expires by its own time. So is the lock held for some ten microseconds at most.
@@ -29,20 +29,22 @@ impl Swarms {
     /// Into how many parts [`Swarms::walk`] goes.
     pub const WALK_PARTS: u32 = SHARDS as u32;
 
-    /// Keeps peers of other nodes for `grace` longer than others: news of them come later. Not for
-    /// a store that is shared already.
-    pub fn keep_elsewhere_longer(&mut self, grace: Duration) {
-        self.shared.elsewhere_grace = grace.min(Tick::TIMEOUT_MAX / 2);
+    /// Keeps peers of other nodes for `grace` longer than others: news of them come later. That
+    /// makes the store a shared one. At most two hours: together with the timeout that is four, of
+    /// the 4.5 that a time is known for.
+    pub fn keep_elsewhere_longer(&self, grace: Duration) {
+        let secs = grace.min(Tick::TIMEOUT_MAX).as_secs().max(1) as u32;
+        self.shared.elsewhere_grace_secs.store(secs, Ordering::Relaxed);
     }
 
     /// Takes in what all nodes together know of a swarm. Nothing is done for one that is not here.
-    /// Returns how many peers of it clients of this node have announced; `None` where those are too
-    /// many to be counted.
-    pub fn learn(&self, now: Now, learnt: &Learnt<'_>) -> Option<u64> {
+    pub fn learn(&self, now: Now, learnt: &Learnt<'_>) -> Held {
         let context = self.shared.at(now);
         let hash = self.shared.hash(&learnt.info_hash);
         let mut shard = lock(&self.place(hash).shard);
-        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return Some(0) };
+        let gone = Held { own: Some(0), others: Others::Nobody };
+        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return gone };
+        let others = shard.others(place);
         if let Some(peers) = learnt.peers {
             let replaced = shard.counts(place).peers() <= REPLACED_PEERS_MAX;
             for peer in peers {
@@ -55,9 +57,9 @@ impl Swarms {
                 });
             }
         }
-        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return Some(0) };
+        let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return gone };
         shard.raise_completed(place, learnt.completed);
-        shard.set_beyond(&context, place, learnt)
+        Held { own: shard.set_beyond(&context, place, learnt), others }
     }
 
     /// A swarm that is known here was finished at least so often, over all nodes.
@@ -71,6 +73,10 @@ impl Swarms {
 
     /// Takes in what another node says of one peer, where the swarm is known here. Of a swarm that
     /// holds `peers_max` peers or more only the counts change.
+    ///
+    /// Returns whether the counts are in doubt then: those of a swarm whose peers should all be
+    /// here, but are not, came after what is heard now, or before it. To be asked about again.
+    #[must_use]
     pub fn hear(
         &self,
         now: Now,
@@ -78,11 +84,13 @@ impl Swarms {
         said: &Elsewhere,
         what: Hearsay,
         peers_max: u64,
-    ) {
+    ) -> bool {
         let context = self.shared.at(now);
         let hash = self.shared.hash(info_hash);
         let mut shard = lock(&self.place(hash).shard);
-        let Some(place) = shard.index.find(info_hash, hash) else { return };
+        let Some(place) = shard.index.find(info_hash, hash) else { return false };
+        let is_in_doubt =
+            shard.beyond.contains_key(info_hash) && shard.counts(place).peers() < peers_max;
         let known = match said.peer {
             SocketAddr::V4(peer) => {
                 let slot = Slot4::of(*peer.ip(), peer.port());
@@ -97,7 +105,7 @@ impl Swarms {
             if shard.index.find(info_hash, hash).is_none() {
                 self.shared.swarms.fetch_sub(1, Ordering::Relaxed);
             }
-            return;
+            return is_in_doubt;
         }
         match what {
             Hearsay::Here { .. } if shard.counts(place).peers() < peers_max => {
@@ -111,22 +119,23 @@ impl Swarms {
             }
             Hearsay::Left => shard.add_beyond(info_hash, said.role, -1),
         }
+        is_in_doubt
     }
 
-    /// Tells `visit` the peers of one part of the store, from 0 to [`Swarms::WALK_PARTS`], that
-    /// clients of this node have announced since `since`: all of them where there is no such time.
-    /// Small swarms that have no such peer at all are dropped.
+    /// Tells `visit` the swarms of one part of the store, from 0 to [`Swarms::WALK_PARTS`], that
+    /// have peers to be found, of those that clients of this node have announced, or peers of other
+    /// nodes. Small swarms that no client of this node has announced are dropped.
     ///
     /// Holds one lock at a time, of a large swarm for one of its tables at a time.
-    pub fn walk(&self, now: Now, part: u32, since: Option<Now>, mut visit: impl FnMut(Walked)) {
+    pub fn walk(&self, now: Now, part: u32, find: Find, mut visit: impl FnMut(Walked)) {
         let context = self.shared.at(now);
         let place = &self.shards[part as usize % SHARDS];
         let bigs = lock(&place.shard).bigs();
         for number in 0..bigs {
             for table in 0.. {
-                let walked = lock(&place.shard).walk_big(&context, number, table, since);
+                let walked = lock(&place.shard).walk_big(&context, number, table, find);
                 let Some((walked, has_next)) = walked else { break };
-                if !walked.peers.is_empty() || walked.overdue {
+                if walked.is_worth_it() {
                     visit(walked);
                 }
                 if !has_next {
@@ -136,7 +145,7 @@ impl Swarms {
         }
         let mut walked = Vec::new();
         let mut shard = lock(&place.shard);
-        for info_hash in shard.walk_small(&context, since, &mut walked) {
+        for info_hash in shard.walk_small(&context, find, &mut walked) {
             self.drop_elsewhere(&context, &mut shard, &info_hash, |_| false);
             shard.beyond.remove(&info_hash);
         }
@@ -176,7 +185,7 @@ impl Swarms {
 }
 
 /// A slot whose peer has a socket address.
-trait Addressed: PeerSlot {
+pub(crate) trait Addressed: PeerSlot {
     fn address(self) -> SocketAddr;
 }
 
@@ -197,6 +206,21 @@ impl Addressed for Slot6 {
 }
 
 impl Shard {
+    /// What other nodes have of a swarm; of a large one only by the counts.
+    fn others(&self, place: usize) -> Others {
+        if self.beyond.contains_key(&self.index.entry(place).info_hash) {
+            return Others::More;
+        }
+        if self.big_at(place).is_some() {
+            return Others::Held;
+        }
+        let any = self.with_few(place, |few| {
+            few.iter::<Slot4>().any(|slot| slot.state().is_elsewhere())
+                || few.iter::<Slot6>().any(|slot| slot.state().is_elsewhere())
+        });
+        if any { Others::Held } else { Others::Nobody }
+    }
+
     fn for_each<S: PeerSlot>(&self, place: usize, visit: impl FnMut(S)) {
         match self.big_at(place) {
             Some(big) => S::of(big).for_each(visit),
@@ -284,12 +308,11 @@ impl Shard {
     ) -> bool {
         let hash = self.peer_hash(context, place, slot);
         let Some(at) = self.find(place, slot, hash, said.role) else { return false };
-        let own = !at.state().is_elsewhere();
         match what {
             Hearsay::Here { .. } => {
                 self.put_elsewhere_as(context, place, slot, said, Word::News);
             }
-            Hearsay::Left if own && is_before(context, said.seen, at.state()) => {}
+            Hearsay::Left if is_before(context, said.seen, at.state()) => {}
             Hearsay::Left => {
                 let info_hash = self.index.entry(place).info_hash;
                 self.take_out(context, &info_hash, slot.with_state(at.state()));
@@ -366,15 +389,18 @@ impl Shard {
         context: &Context<'_>,
         number: usize,
         part: usize,
-        since: Option<Now>,
+        find: Find,
     ) -> Option<(Walked, bool)> {
         let big = self.bigs.get(number)?.as_ref()?;
         let place = self.index.find(&big.info_hash, context.hash(&big.info_hash))?;
         let completed = self.index.entry(place).completed();
         let mut walked = Walked::of(big.info_hash, completed);
         let mut own = 0;
-        big.v4.for_each_in(part, |slot| walked.meet(context, since, slot, &mut own));
-        big.v6.for_each_in(part, |slot| walked.meet(context, since, slot, &mut own));
+        big.v4.for_each_in(part, |slot| walked.meet(context, find, slot, &mut own));
+        big.v6.for_each_in(part, |slot| walked.meet(context, find, slot, &mut own));
+        if self.beyond.contains_key(&big.info_hash) {
+            walked.others = Others::More;
+        }
         Some((walked, part + 1 < Big::parts(big)))
     }
 
@@ -382,7 +408,7 @@ impl Shard {
     fn walk_small(
         &self,
         context: &Context<'_>,
-        since: Option<Now>,
+        find: Find,
         all: &mut Vec<Walked>,
     ) -> Vec<InfoHash> {
         let mut foreign = Vec::new();
@@ -396,15 +422,18 @@ impl Shard {
             let mut own = 0_u32;
             self.with_few(place, |few| {
                 few.iter::<Slot4>().for_each(|slot| {
-                    walked.meet(context, since, slot, &mut own);
+                    walked.meet(context, find, slot, &mut own);
                 });
                 few.iter::<Slot6>().for_each(|slot| {
-                    walked.meet(context, since, slot, &mut own);
+                    walked.meet(context, find, slot, &mut own);
                 });
             });
+            if self.beyond.contains_key(&info_hash) {
+                walked.others = Others::More;
+            }
             if own == 0 {
                 foreign.push(info_hash);
-            } else if !walked.peers.is_empty() || walked.overdue {
+            } else if walked.is_worth_it() {
                 all.push(walked);
             }
         }
@@ -414,24 +443,27 @@ impl Shard {
 
 impl Walked {
     fn of(info_hash: InfoHash, completed: u32) -> Self {
-        Self { info_hash, completed, peers: Vec::new(), overdue: false }
+        Self { info_hash, completed, peers: Vec::new(), others: Others::Nobody }
     }
 
-    fn meet<S: Addressed>(
-        &mut self,
-        context: &Context<'_>,
-        since: Option<Now>,
-        slot: S,
-        own: &mut u32,
-    ) {
+    fn is_worth_it(&self) -> bool {
+        !self.peers.is_empty() || self.others != Others::Nobody
+    }
+
+    fn meet<S: Addressed>(&mut self, context: &Context<'_>, find: Find, slot: S, own: &mut u32) {
         let state = slot.state();
         if state.is_elsewhere() {
-            self.overdue |= !context.fresh.holds_strictly(state);
+            self.others = Others::Held;
             return;
         }
         *own += 1;
         let seen = seen(context, state);
-        if context.fresh.holds(state) && since.is_none_or(|since| since <= seen + STEP) {
+        let is_sought = match find {
+            Find::All => true,
+            Find::SeenSince(since) => since <= seen + STEP,
+            Find::Nobody => false,
+        };
+        if is_sought && context.fresh.holds(state) {
             self.peers.push(Elsewhere { peer: slot.address(), role: state.role(), seen });
         }
     }
@@ -444,6 +476,11 @@ const STEP: Duration = Duration::from_secs(4);
 fn seen(context: &Context<'_>, state: State) -> Now {
     let age = context.fresh.age_secs(state);
     Now::from_millis(context.now.as_secs().saturating_sub(age) / 2 * 2 * 1000)
+}
+
+/// When a peer was last seen, or up to four seconds after.
+pub(crate) fn certainly_seen(context: &Context<'_>, state: State) -> Now {
+    seen(context, state) + STEP
 }
 
 /// How another node's word about a peer came, which clients of this node have announced too.

@@ -37,6 +37,6 @@ pub use rng::Rng;
 pub use snapshot::{Damaged, Restored};
 pub use swarms::Swarms;
 pub use types::{
-    Announce, Change, Counts, Effect, Elsewhere, Expired, Hearsay, Learnt, Limits, News, PeerIds,
-    Peers, Role, Stored, SwarmKey, Totals, View, Walked, Want,
+    Announce, Change, Counts, Departed, Effect, Elsewhere, Expired, Find, Hearsay, Held, Learnt,
+    Limits, News, Others, PeerIds, Peers, Role, Stored, SwarmKey, Totals, View, Walked, Want,
 };

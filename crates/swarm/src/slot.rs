@@ -139,14 +139,13 @@ impl Freshness {
         Self { now: Tick::of(now), timeout_steps, elsewhere_steps: timeout_steps + grace_steps }
     }
 
+    pub(crate) fn is_nobody(self) -> bool {
+        self.timeout_steps < 0
+    }
+
     pub(crate) fn holds(self, state: State) -> bool {
         let steps = if state.is_elsewhere() { self.elsewhere_steps } else { self.timeout_steps };
         i32::from(state.seen().age(self.now)) <= steps
-    }
-
-    /// Whether the peer's time is not up, whoever has told of it.
-    pub(crate) fn holds_strictly(self, state: State) -> bool {
-        i32::from(state.seen().age(self.now)) <= self.timeout_steps
     }
 
     /// Seconds since the peer was last seen, rounded up by up to a step.

@@ -64,7 +64,7 @@ impl Swarms {
             peer_ids,
             swarms: AtomicU64::new(0),
             peers: AtomicU64::new(0),
-            elsewhere_grace: Duration::ZERO,
+            elsewhere_grace_secs: AtomicU32::new(0),
             addresses,
         };
         let shards = (0..SHARDS).map(|_| Place::default()).collect();

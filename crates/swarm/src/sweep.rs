@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use peerage_proto::{InfoHash, PeerId};
 
-use crate::Expired;
 use crate::big::{Big, Gone};
 use crate::context::Context;
+use crate::elsewhere::{Addressed, certainly_seen};
 use crate::entry::{Block, Body, Entry};
 use crate::few::{FewMut, Head, SHRUNK_PEERS_MAX};
-use crate::shard::{Census, IdKey, PeerSlot, Shard};
+use crate::shard::{Census, IdKey, Shard};
 use crate::slot::{Freshness, Slot4, Slot6};
+use crate::{Departed, Expired};
 
 /// Takes a dropped peer out of every count.
 struct Leavers<'a> {
@@ -19,15 +20,27 @@ struct Leavers<'a> {
     info_hash: InfoHash,
     census: &'a mut Census,
     ids: &'a mut BTreeMap<IdKey, PeerId>,
+    /// Where other nodes are to be told.
+    departed: Option<&'a mut Vec<Departed>>,
     peers: u64,
 }
 
 impl Leavers<'_> {
-    fn leave<S: PeerSlot>(&mut self, slot: S) {
+    fn leave<S: Addressed>(&mut self, slot: S) {
         self.census.uncount::<S>(slot.state().role());
         self.context.uncount_peer(slot);
         if !self.ids.is_empty() {
             self.ids.remove(&S::id_key(slot.compact(), self.info_hash));
+        }
+        if let Some(departed) = &mut self.departed
+            && !slot.state().is_elsewhere()
+        {
+            departed.push(Departed {
+                info_hash: self.info_hash,
+                peer: slot.address(),
+                role: slot.state().role(),
+                seen: certainly_seen(self.context, slot.state()),
+            });
         }
         self.peers += 1;
     }
@@ -81,7 +94,8 @@ impl Shard {
                 return true;
             }
             let info_hash = entry.info_hash;
-            let mut leavers = Leavers { context, info_hash, census, ids, peers: 0 };
+            let departed = context.shared.is_shared().then_some(&mut expired.departed);
+            let mut leavers = Leavers { context, info_hash, census, ids, departed, peers: 0 };
             expire_entry(entry, context, context.fresh, arena, &mut leavers);
             expired.peers += leavers.peers;
             let keep = is_remembered(entry, context);
@@ -128,7 +142,8 @@ impl Shard {
                 return false;
             }
             let info_hash = entry.info_hash;
-            let mut leavers = Leavers { context, info_hash, census, ids, peers: 0 };
+            let departed = None;
+            let mut leavers = Leavers { context, info_hash, census, ids, departed, peers: 0 };
             expire_entry(entry, context, Freshness::NOBODY, arena, &mut leavers);
             expired.peers += leavers.peers;
             false
@@ -164,7 +179,10 @@ fn expire_part(
     expired: &mut Expired,
 ) {
     let info_hash = big.info_hash;
-    let mut leavers = Leavers { context, info_hash, census, ids, peers: 0 };
+    // Those that go whatever their time are no longer allowed: that is no news.
+    let tells = context.shared.is_shared() && !fresh.is_nobody();
+    let departed = tells.then_some(&mut expired.departed);
+    let mut leavers = Leavers { context, info_hash, census, ids, departed, peers: 0 };
     big.expire(part, fresh, &context.key, &mut leavers);
     expired.peers += leavers.peers;
 }
@@ -216,7 +234,7 @@ fn retain(mut few: FewMut<'_>, fresh: Freshness, leavers: &mut Leavers<'_>) {
     few.retain::<Slot6>(|slot| stays(slot, fresh, leavers));
 }
 
-fn stays<S: PeerSlot>(slot: S, fresh: Freshness, leavers: &mut Leavers<'_>) -> bool {
+fn stays<S: Addressed>(slot: S, fresh: Freshness, leavers: &mut Leavers<'_>) -> bool {
     let stays = fresh.holds(slot.state());
     if !stays {
         leavers.leave(slot);

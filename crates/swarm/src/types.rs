@@ -190,12 +190,29 @@ pub enum Stored {
 }
 
 /// What one call of [`Swarms::expire`](crate::Swarms::expire) did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
     /// Peers dropped.
     pub peers: u64,
     /// Swarms dropped.
     pub swarms: u64,
+    /// Of a store that is shared, the peers dropped that clients of this node had announced: other
+    /// nodes are to be told. Empty otherwise, and where swarms are dropped because they are no
+    /// longer allowed.
+    pub departed: Vec<Departed>,
+}
+
+/// A peer whose time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// Where it listened.
+    pub peer: SocketAddr,
+    /// What it was.
+    pub role: Role,
+    /// When it was last seen; never before it was.
+    pub seen: Now,
 }
 
 /// What the whole store holds.
@@ -293,8 +310,41 @@ pub struct Walked {
     pub info_hash: InfoHash,
     /// How often it was finished, as far as is known here.
     pub completed: u32,
-    /// Those seen since the time asked for: when, at most two seconds early, and as what.
+    /// Those that were asked for: when they were seen, at most two seconds early, and as what.
     pub peers: Vec<Elsewhere>,
-    /// Whether the time of some peer of another node is up, so that it is worth asking for news.
-    pub overdue: bool,
+    /// Whether other nodes have peers in it.
+    pub others: Others,
+}
+
+/// Which peers of this node a walk is to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// All.
+    All,
+    /// Those seen since then.
+    SeenSince(Now),
+    /// None.
+    Nobody,
+}
+
+/// What other nodes have of a swarm, as far as is known here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// Nothing.
+    #[default]
+    Nobody,
+    /// Peers that are all held here too.
+    Held,
+    /// More peers than are held here, or fewer.
+    More,
+}
+
+/// What a store held of a swarm when it learnt of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Peers that clients of this node have announced; `None` where those are too many to be
+    /// counted.
+    pub own: Option<u64>,
+    /// What other nodes were thought to have before.
+    pub others: Others,
 }

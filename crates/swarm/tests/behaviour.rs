@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use peerage_proto::{InfoHash, PeerId};
 use peerage_swarm::{
-    Announce, Change, Counts, Limits, Now, PeerIds, Peers, Rng, Role, Stored, Swarms, Want,
+    Announce, Change, Counts, Elsewhere, Hearsay, Learnt, Limits, Now, PeerIds, Peers, Rng, Role,
+    Stored, Swarms, Want,
 };
 
 const NOW: Now = Now::from_millis(1_800_000_000_000);
@@ -356,4 +357,36 @@ fn one_swarm_is_looked_at_and_dropped_whatever_its_size() {
     }
     let totals = client.swarms.totals();
     assert_eq!((totals.swarms, totals.seeders_v4 + totals.leechers_v6), (0, 0));
+}
+
+#[test]
+fn counts_that_may_have_told_of_a_peer_before_it_is_heard_of_are_in_doubt() {
+    let mut client = Client::new(LIMITS);
+    client.announce(NOW, &here(1, 1, Role::Seeder, 0));
+    let learn = |client: &Client, leechers, peers: Option<&[Elsewhere]>| {
+        let learnt = Learnt { info_hash: hash(1), seeders: 1, leechers, completed: 0, peers };
+        client.swarms.learn(NOW, &learnt);
+    };
+    let peer = |number: u16| Elsewhere {
+        peer: (Ipv4Addr::LOCALHOST, number).into(),
+        role: Role::Leecher,
+        seen: NOW,
+    };
+    let hear =
+        |client: &Client, number, what| client.swarms.hear(NOW, &hash(1), &peer(number), what, 50);
+    let joins = Hearsay::Here { before: None };
+    assert!(!hear(&client, 1, joins), "nobody is counted who is not here");
+    // A count of two: the one who is heard of now may be the other, or not.
+    learn(&client, 2, None);
+    assert!(hear(&client, 2, joins));
+    learn(&client, 2, Some(&[peer(1), peer(2)]));
+    assert!(!hear(&client, 3, joins));
+    // A count without the one who has left, of whom that is heard only now.
+    learn(&client, 2, None);
+    assert!(hear(&client, 3, Hearsay::Left));
+    // In a swarm of which only some are known, counts are never quite so.
+    learn(&client, 900, None);
+    let sampled = (1..60).map(peer).collect::<Vec<_>>();
+    learn(&client, 900, Some(&sampled));
+    assert!(!hear(&client, 70, joins));
 }

@@ -184,10 +184,32 @@ impl Tracker {
 
     /// Shares the swarms with other nodes, by way of `share`. Before the first worker is made.
     pub fn share_by(&mut self, share: Arc<Share>) {
-        let options = share.options();
-        let kept = options.expiry.saturating_sub(self.swarms.peer_timeout());
-        self.swarms.keep_elsewhere_longer(kept + options.refresh);
+        self.keep_elsewhere(share.timing());
         self.share = Some(share);
+    }
+
+    /// Follows a change of the intervals, where swarms are shared.
+    pub fn set_share_timing(&self, timing: share::Timing) {
+        if let Some(share) = &self.share {
+            self.keep_elsewhere(share.set_timing(timing));
+        }
+    }
+
+    /// A peer of another node is kept until it has expired for all, and then until its swarm is
+    /// next asked about.
+    fn keep_elsewhere(&self, timing: share::Timing) {
+        let kept = timing.expiry.saturating_sub(self.swarms.peer_timeout());
+        self.swarms.keep_elsewhere_longer(kept + timing.refresh);
+    }
+
+    /// Drops peers whose time is up in the next part of the store, and tells other nodes: see
+    /// [`Swarms::expire`].
+    pub fn expire(&self, now: Now, parts: u32, pause: impl FnMut()) -> swarm::Expired {
+        let expired = self.swarms.expire(now, parts, pause);
+        if let Some(share) = &self.share {
+            share.depart(&expired.departed);
+        }
+        expired
     }
 
     /// What is shared with other nodes; `None` where this node is alone.

@@ -4,14 +4,17 @@
 //! [`Changes`], each of which is a trip to the place where nodes meet (Redis); what comes back are
 //! the counts over all nodes and, where asked for, a sample of the peers. Who joins, changes or
 //! leaves is told to the other nodes besides, as [`message`]s. That a peer was seen again is not
-//! told by its announce: a walk through the store tells it, once in [`Options::refresh`] at most.
+//! told by its announce: a walk through the store tells it, once in [`Timing::refresh`]. That a
+//! peer's time is up here is told like that it has left.
 //!
 //! No IO and no clock: whoever has both calls [`Share::outgoing`], carries, and calls
 //! [`Share::apply`]. Nothing is ever awaited here.
 
+mod beats;
 pub mod message;
 mod outbox;
 mod queue;
+mod timing;
 mod walk;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,15 +23,17 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use core::task::Waker;
-use core::time::Duration;
 
 use peerage_proto::InfoHash;
-use peerage_swarm::{Elsewhere, Hearsay, Learnt, Now, Role, Swarms};
+use peerage_swarm::{Departed, Elsewhere, Hearsay, Held, Learnt, Now, Others, Role, Swarms};
 
 use crate::lock::{Mutex, lock};
+use beats::Beats;
+pub use beats::{BEAT_EVERY, LEASE};
 use message::Item;
 pub(crate) use outbox::{Outbox, Told};
 use queue::Queue;
+pub use timing::Timing;
 use walk::Walk;
 
 /// How a node shares.
@@ -36,11 +41,8 @@ use walk::Walk;
 pub struct Options {
     /// Tells this node, and this run of it, from all others: random.
     pub node: u64,
-    /// A peer seen again is told at most once in this time: a third of the longest interval.
-    pub refresh: Duration,
-    /// How long after it was last seen a peer expires for all nodes. At least the longest interval
-    /// a client may be told and `refresh` together, so that one that is in time never vanishes.
-    pub expiry: Duration,
+    /// At the start; see [`Share::set_timing`].
+    pub timing: Timing,
     /// Most peers asked for at once of a swarm. A swarm that holds as many here learns no others
     /// one by one.
     pub sample: u32,
@@ -104,8 +106,11 @@ pub struct Answer {
     pub seeders: u32,
     /// Of all nodes.
     pub leechers: u32,
-    /// Of all nodes.
-    pub completed: u32,
+    /// Of all nodes; `None` where it was neither changed nor asked for together with a sample.
+    pub completed: Option<u32>,
+    /// Whether another node that lives has told of one of these peers too, so that by their number
+    /// nothing can be said about who else has peers.
+    pub is_shared: bool,
     /// `None` where it was not asked for.
     pub sample: Option<Vec<Sampled>>,
 }
@@ -117,8 +122,8 @@ pub struct Sampled {
     pub peer: SocketAddr,
     /// What it is.
     pub role: Role,
-    /// When it expires, in seconds since 1970 by the clock all nodes share.
-    pub expires_secs: u64,
+    /// When it was last seen, in seconds since 1970 by the clock all nodes share.
+    pub seen_secs: u64,
 }
 
 /// What waits to be told, for those who watch.
@@ -149,7 +154,10 @@ const NEWS_PEERS_MAX: u32 = 2000;
 /// What of a node is shared, and how far it is.
 pub struct Share {
     options: Options,
+    /// The first is that of peers whose time is up.
     outboxes: Mutex<Vec<Arc<Outbox>>>,
+    departed: Arc<Outbox>,
+    beats: Mutex<Beats>,
     progress: Mutex<Progress>,
     /// Milliseconds by which the clock all nodes share is ahead of this node's.
     ahead_millis: AtomicI64,
@@ -176,10 +184,13 @@ struct Progress {
 impl Share {
     /// Nothing is told yet; the first thing will be all that the store holds.
     pub fn new(options: Options) -> Self {
-        let walk = Walk::new(Swarms::WALK_PARTS, options.refresh);
+        let walk = Walk::new(Swarms::WALK_PARTS, options.timing);
+        let departed = Arc::<Outbox>::default();
         Self {
             options,
-            outboxes: Mutex::default(),
+            outboxes: Mutex::new(alloc::vec![Arc::clone(&departed)]),
+            departed,
+            beats: Mutex::default(),
             progress: Mutex::new(Progress {
                 queue: Queue::default(),
                 walk,
@@ -200,6 +211,21 @@ impl Share {
         &self.options
     }
 
+    /// When peers are told and expire, by the intervals in force and those clients were told
+    /// before.
+    pub fn timing(&self) -> Timing {
+        lock(&self.progress).walk.timing()
+    }
+
+    /// Follows a change of the intervals. What serves those who were told the older ones stays in
+    /// force until the node starts anew. Returns what is in force.
+    pub fn set_timing(&self, timing: Timing) -> Timing {
+        let walk = &mut lock(&self.progress).walk;
+        let timing = walk.timing().with(timing);
+        walk.set_timing(timing);
+        timing
+    }
+
     /// What a new worker tells its changes to.
     pub(crate) fn outbox(&self) -> Arc<Outbox> {
         let outbox = Arc::<Outbox>::default();
@@ -213,13 +239,30 @@ impl Share {
         let mut progress = lock(&self.progress);
         self.collect_into(&mut progress);
         let Progress { queue, walk, travelling, .. } = &mut *progress;
-        walk.go_on(now, swarms, |walked, catching_up| {
-            queue.walked(walked, catching_up);
+        walk.go_on(now, swarms, |walked, reason| {
+            queue.walked(walked, reason);
             queue.swarms() < swarms_max
         });
         let changes = queue.take(swarms_max);
         travelling.extend(changes.swarms.iter().map(|swarm| (swarm.info_hash, false)));
         changes
+    }
+
+    /// Takes note of peers of this node whose time is up.
+    pub(crate) fn depart(&self, departed: &[Departed]) {
+        for &Departed { info_hash, peer, role, seen } in departed {
+            self.departed.push(Told {
+                info_hash,
+                peer,
+                role,
+                before: Some(role),
+                elsewhere: false,
+                seen,
+                kind: Kind::Left,
+                finished: false,
+                first: false,
+            });
+        }
     }
 
     /// Takes what the workers have to tell, so that it is merged while nobody listens. To be
@@ -253,7 +296,7 @@ impl Share {
     ) -> Vec<Vec<u8>> {
         let mut news = message::Writer::new(self.options.node);
         let mut failed = Changes::default();
-        let mut answered = Vec::new();
+        let (mut answered, mut unknown) = (Vec::new(), Vec::new());
         let mut sample = Vec::new();
         self.collect();
         for (index, told) in sent.swarms.into_iter().enumerate() {
@@ -267,22 +310,27 @@ impl Share {
                 // One that has left here since the trip began is still in its sample.
                 lock(&self.progress).queue.retain_staying(&told.info_hash, &mut sample);
             }
-            let own = swarms.learn(
+            let held = swarms.learn(
                 now,
                 &Learnt {
                     info_hash: told.info_hash,
                     seeders: answer.seeders,
                     leechers: answer.leechers,
-                    completed: answer.completed,
+                    completed: answer.completed.unwrap_or_default(),
                     peers: answer.sample.as_ref().map(|_| &sample[..]),
                 },
             );
             let all = answer.seeders.saturating_add(answer.leechers);
-            let joins_matter = all <= NEWS_PEERS_MAX && !self.is_alone(&told, all, own);
+            let is_alone = !answer.is_shared && self.is_alone(&told, all, held.own);
+            let joins_matter = all <= NEWS_PEERS_MAX && !is_alone;
             self.write_news(&told, joins_matter, answer.completed, &mut news);
+            if answer.sample.is_none() && self.is_news(&told.info_hash, all, held) {
+                unknown.push(told.info_hash);
+            }
             answered.push(told.info_hash);
         }
         let mut progress = lock(&self.progress);
+        unknown.into_iter().for_each(|info_hash| progress.queue.ask_again(info_hash));
         for info_hash in answered.iter().chain(failed.swarms.iter().map(|told| &told.info_hash)) {
             if progress.travelling.remove(info_hash) == Some(true) {
                 progress.queue.ask_again(*info_hash);
@@ -315,14 +363,21 @@ impl Share {
         progress.walk.catching_up() == 0 && u64::from(all) <= own
     }
 
+    /// Whether others have peers in a swarm that was thought to be this node's alone.
+    fn is_news(&self, info_hash: &InfoHash, all: u32, held: Held) -> bool {
+        let untold = lock(&self.progress).queue.changes_of(info_hash) as u64;
+        let own = held.own.map(|own| own + untold);
+        held.others == Others::Nobody && own.is_some_and(|own| own < u64::from(all))
+    }
+
     fn write_news(
         &self,
         told: &SwarmChanges,
         joins_matter: bool,
-        completed: u32,
+        completed: Option<u32>,
         news: &mut message::Writer,
     ) {
-        let completed = (told.completed > 0).then_some(completed);
+        let completed = completed.filter(|_| told.completed > 0);
         for change in &told.peers {
             let what = match change.kind {
                 Kind::Seen => continue,
@@ -332,8 +387,8 @@ impl Share {
                 Kind::Left => Hearsay::Left,
             };
             let (info_hash, peer, role) = (told.info_hash, change.peer, change.role);
-            let expires_secs = self.expires_secs(change.seen);
-            news.write(&Item { info_hash, peer, role, expires_secs, what, completed });
+            let seen_secs = self.shared_secs(change.seen);
+            news.write(&Item { info_hash, peer, role, seen_secs, what, completed });
         }
     }
 
@@ -342,15 +397,18 @@ impl Share {
     pub fn hear(&self, now: Now, swarms: &Swarms, message: &[u8]) {
         let Some(items) = message::read(message, self.options.node) else { return };
         for item in items {
-            let Item { info_hash, peer, role, expires_secs, what, completed } = item;
-            let said = self.elsewhere(now, &Sampled { peer, role, expires_secs });
-            swarms.hear(now, &info_hash, &said, what, self.options.sample.into());
+            let Item { info_hash, peer, role, seen_secs, what, completed } = item;
+            let said = self.elsewhere(now, &Sampled { peer, role, seen_secs });
+            let sample = self.options.sample.into();
+            let is_in_doubt = swarms.hear(now, &info_hash, &said, what, sample);
             if let Some(completed) = completed {
                 swarms.learn_completed(&info_hash, completed);
             }
             let mut progress = lock(&self.progress);
             if let Some(overtaken) = progress.travelling.get_mut(&info_hash) {
                 *overtaken = true;
+            } else if is_in_doubt {
+                progress.queue.ask_again(info_hash);
             }
             progress.queue.forget(&info_hash, peer, said.seen);
         }
@@ -402,16 +460,41 @@ impl Share {
         now.as_millis().saturating_add_signed(self.ahead_millis.load(Ordering::Relaxed)) / 1000
     }
 
-    /// When a peer last seen at `seen` expires, in seconds since 1970 by the clock all nodes share.
-    pub fn expires_secs(&self, seen: Now) -> u64 {
-        self.shared_secs(seen) + self.options.expiry.as_secs()
+    /// Takes in the numbers of all nodes that beat, this one included, and what each of them last
+    /// beat, negative where it then stopped: see [`BEAT_EVERY`]. To be called whenever this node
+    /// has beaten.
+    pub fn hear_beats(&self, now: Now, beats: &[(u16, i64)]) {
+        let heard = lock(&self.beats).hear(now, beats);
+        let walk = &mut lock(&self.progress).walk;
+        if heard.was_late {
+            walk.start_over();
+        }
+        if heard.death {
+            walk.doubt();
+        }
+    }
+
+    /// Whether a node lives, as far as is known.
+    pub fn lives(&self, number: u16) -> bool {
+        lock(&self.beats).lives(number)
+    }
+
+    /// The numbers of nodes that have died, 256 at most: the highest.
+    pub fn dead(&self) -> Vec<u16> {
+        lock(&self.beats).dead()
+    }
+
+    /// Messages of other nodes were missed: all swarms that others have peers in are asked about.
+    pub fn doubt(&self) {
+        lock(&self.progress).walk.doubt();
     }
 
     fn elsewhere(&self, now: Now, sampled: &Sampled) -> Elsewhere {
-        let seen_secs = sampled.expires_secs.saturating_sub(self.options.expiry.as_secs());
         let ahead_millis = self.ahead_millis.load(Ordering::Relaxed);
-        let seen_millis =
-            seen_secs.saturating_mul(1000).saturating_add_signed(ahead_millis.saturating_neg());
+        let seen_millis = sampled
+            .seen_secs
+            .saturating_mul(1000)
+            .saturating_add_signed(ahead_millis.saturating_neg());
         let seen = Now::from_millis(seen_millis).min(now);
         Elsewhere { peer: sampled.peer, role: sampled.role, seen }
     }

@@ -7,3 +7,4 @@ mod logins;
 mod meeting;
 mod node;
 mod places;
+mod releases;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peerage_testkit::bencode::Value;
 use peerage_testkit::udp::{Announce, Client};
@@ -161,22 +161,6 @@ impl Node {
                 false => Wait::NotYet(format!("{peers:?}")),
             })
         })
-    }
-
-    /// How long an announce to a swarm takes that is known here, at most, of `count`.
-    pub(crate) fn slowest_announces(&self, swarm: u8, count: u32) -> Result<Vec<Duration>, String> {
-        let mut client = Client::connect(self.0.address(Ipv4Addr::LOCALHOST))?;
-        let (info_hash, peer_id) = ([swarm; 20], [9; 20]);
-        let announce =
-            Announce { info_hash, peer_id, left: 1, event: 0, numwant: 50, port: 40_000 };
-        let mut times = Vec::new();
-        for _ in 0..count {
-            let started = Instant::now();
-            client.announce(&announce)?;
-            times.push(started.elapsed());
-        }
-        times.sort_unstable();
-        Ok(times)
     }
 }
 

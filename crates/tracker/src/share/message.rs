@@ -1,10 +1,10 @@
 //! What nodes tell each other at once: who has joined, changed or left.
 //!
 //! A message is a version (u8), the node it comes from (u64), and items one after the other: what
-//! happened (u8), the info_hash, when the peer expires (u32, seconds since 1970), and its compact
-//! form. Numbers are big-endian. Of what happened, bit 0 says seeder, bit 1 IPv6, bit 2 left, bits
-//! 3 and 4 what the peer was before (0 not known, 1 leecher, 2 seeder), and bit 5 that it is
-//! followed by how often the swarm was finished (u32).
+//! happened (u8), the info_hash, when the peer was last seen (u32, seconds since 1970), and its
+//! compact form. Numbers are big-endian. Of what happened, bit 0 says seeder, bit 1 IPv6, bit 2
+//! left, bits 3 and 4 what the peer was before (0 not known, 1 leecher, 2 seeder), and bit 5 that
+//! it is followed by how often the swarm was finished (u32).
 //!
 //! A node passes over messages of a version it does not know, and over the rest of one with an item
 //! it does not know: what it misses it learns from the next sample.
@@ -25,9 +25,8 @@ pub struct Item {
     pub peer: SocketAddr,
     /// What it is, or was when it left.
     pub role: Role,
-    /// When it expires, in seconds since 1970 by the clock all nodes share. For one that has left,
-    /// when it would have.
-    pub expires_secs: u64,
+    /// When it was last seen, in seconds since 1970 by the clock all nodes share.
+    pub seen_secs: u64,
     /// What happened to it.
     pub what: Hearsay,
     /// How often the swarm was finished, over all nodes; `None` where that has not changed.
@@ -78,8 +77,8 @@ impl Writer {
         bits |= if item.completed.is_some() { COMPLETED } else { 0 };
         message.push(bits);
         message.extend_from_slice(&item.info_hash.0);
-        let expires_secs = u32::try_from(item.expires_secs).unwrap_or(u32::MAX);
-        message.extend_from_slice(&expires_secs.to_be_bytes());
+        let seen_secs = u32::try_from(item.seen_secs).unwrap_or(u32::MAX);
+        message.extend_from_slice(&seen_secs.to_be_bytes());
         write_peer(item.peer, message);
         if let Some(completed) = item.completed {
             message.extend_from_slice(&completed.to_be_bytes());
@@ -113,6 +112,11 @@ pub fn read_peer(bytes: &[u8]) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::new(ip.to_canonical(), port))
 }
 
+/// Whether a message is of the version that is spoken here.
+pub fn is_known(message: &[u8]) -> bool {
+    message.first() == Some(&VERSION)
+}
+
 /// The items of a message; `None` where it is of an unknown version, no message, or from `node`
 /// itself.
 pub fn read(message: &[u8], node: u64) -> Option<impl Iterator<Item = Item>> {
@@ -130,7 +134,7 @@ pub fn read(message: &[u8], node: u64) -> Option<impl Iterator<Item = Item>> {
 fn read_item(bytes: &[u8]) -> Option<(Item, &[u8])> {
     let (&bits, bytes) = bytes.split_first()?;
     let (info_hash, bytes) = bytes.split_first_chunk::<20>()?;
-    let (expires_secs, bytes) = bytes.split_first_chunk::<4>()?;
+    let (seen_secs, bytes) = bytes.split_first_chunk::<4>()?;
     let peer_bytes = if bits & IPV6 == 0 { 6 } else { 18 };
     let (peer, bytes) = bytes.split_at_checked(peer_bytes)?;
     if bits & !KNOWN_BITS != 0 {
@@ -153,7 +157,7 @@ fn read_item(bytes: &[u8]) -> Option<(Item, &[u8])> {
         info_hash: InfoHash(*info_hash),
         peer: read_peer(peer)?,
         role: if bits & SEEDER == 0 { Role::Leecher } else { Role::Seeder },
-        expires_secs: u32::from_be_bytes(*expires_secs).into(),
+        seen_secs: u32::from_be_bytes(*seen_secs).into(),
         what: if bits & LEFT == 0 { Hearsay::Here { before } } else { Hearsay::Left },
         completed,
     };
@@ -175,9 +179,9 @@ mod tests {
                 for role in [Role::Seeder, Role::Leecher] {
                     let peer = peer.parse().expect("an address");
                     let info_hash = InfoHash([number as u8; 20]);
-                    let expires_secs = 1_800_000_000 + number as u64;
+                    let seen_secs = 1_800_000_000 + number as u64;
                     let completed = (role == Role::Seeder).then_some(number as u32);
-                    items.push(Item { info_hash, peer, role, expires_secs, what, completed });
+                    items.push(Item { info_hash, peer, role, seen_secs, what, completed });
                 }
             }
         }
@@ -216,8 +220,9 @@ mod tests {
         let mut message = writer.finish().remove(0);
         message[HEAD_BYTES] |= 0x80;
         assert_eq!(read(&message, 8).expect("its version is known").count(), 0);
+        assert!(is_known(&message));
         message[0] = VERSION + 1;
-        assert!(read(&message, 8).is_none());
+        assert!(read(&message, 8).is_none() && !is_known(&message));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use core::net::SocketAddr;
 use core::ops::Bound;
 
 use peerage_proto::InfoHash;
-use peerage_swarm::{Elsewhere, Now, Walked};
+use peerage_swarm::{Elsewhere, Now, Others, Walked};
 
+use super::walk::Reason;
 use super::{COLD_MAX, Change, Changes, Kind, PEERS_PER_TRIP_MAX, SwarmChanges, Told};
 
 /// Most changes that wait, about 60 MB. Beyond it new ones are dropped and counted. What a walk
@@ -64,6 +65,10 @@ impl Queue {
         }
         let mut change = Change { peer, role, seen, kind, before, elsewhere };
         if let Some(older) = pending.peers.get(&peer) {
+            // That the time of a peer is up may come after it has been heard again.
+            if change.seen < older.seen {
+                return 0;
+            }
             change.before = older.before;
             change.elsewhere |= older.elsewhere;
         } else if full {
@@ -75,12 +80,25 @@ impl Queue {
         0
     }
 
-    /// Adds what the walk has found. `everything` says that nothing of it may be known elsewhere.
-    pub(super) fn walked(&mut self, walked: Walked, everything: bool) {
-        let Walked { info_hash, completed, peers, overdue } = walked;
+    /// Adds what the walk has found. Where others have more peers than are held here it is always
+    /// asked for some, as they are others each time; where all are held, now and then, since news
+    /// tell of them; where nobody has any, never: the counts that come back say when that changes.
+    pub(super) fn walked(&mut self, walked: Walked, reason: Reason) {
+        let Walked { info_hash, completed, peers, others } = walked;
+        let sample = match others {
+            Others::Nobody => false,
+            Others::Held => reason != Reason::Look,
+            Others::More => true,
+        };
+        if peers.is_empty() && !sample {
+            return;
+        }
+        let everything = reason == Reason::Lost;
         let pending = self.swarms.entry(info_hash).or_default();
-        pending.sample |= overdue || !peers.is_empty();
-        pending.completed_floor = completed.saturating_sub(pending.completed);
+        pending.sample |= sample;
+        if sample || everything {
+            pending.completed_floor = completed.saturating_sub(pending.completed);
+        }
         let kind = if everything { Kind::News } else { Kind::Seen };
         for peer in peers {
             let (before, role, seen) = (Some(peer.role), peer.role, peer.seen);

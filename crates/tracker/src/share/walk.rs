@@ -1,35 +1,66 @@
-//! The walk through the store: which part when, and since when.
+//! The walk through the store: which part when, and what for.
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use peerage_swarm::{Now, Swarms, Walked};
+use peerage_swarm::{Find, Now, Swarms, Walked};
+
+use super::Timing;
 
 /// How far the walk is.
 pub(super) struct Walk {
-    /// When each part was last gone through; `None` where all of it is to be told.
-    last: Vec<Option<Now>>,
+    /// When the peers of each part were last told; `None` where all of it is to be told.
+    told: Vec<Option<Now>>,
+    /// Parts of which every swarm is to be asked about that other nodes have peers in.
+    doubted: Vec<bool>,
     next: usize,
-    /// From one part to the next, while nothing is to be made up for.
-    step: Duration,
+    timing: Timing,
     /// When the next part is due.
     due: Option<Now>,
-    /// Parts with nothing in `last`.
+    /// Parts with nothing in `told`.
     catching_up: u32,
+    /// Parts in `doubted`.
+    doubts: u32,
+}
+
+/// Why a part is gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Nothing of it may be known elsewhere.
+    Lost,
+    /// Its peers are to be told again.
+    Due,
+    /// What is known of others may be wrong.
+    Doubt,
+    /// To see whether something is to be asked.
+    Look,
 }
 
 impl Walk {
-    /// Goes through all parts once in `period`; the first time as soon as it may.
-    pub(super) fn new(parts: u32, period: Duration) -> Self {
-        let last = vec![None; parts as usize];
-        Self { last, next: 0, step: period / parts, due: None, catching_up: parts }
+    /// Goes through all parts as often as `timing` says; the first time as soon as it may.
+    pub(super) fn new(parts: u32, timing: Timing) -> Self {
+        let (told, doubted) = (vec![None; parts as usize], vec![false; parts as usize]);
+        Self { told, doubted, next: 0, timing, due: None, catching_up: parts, doubts: 0 }
+    }
+
+    pub(super) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    pub(super) fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
     }
 
     /// All of the store is to be told again.
     pub(super) fn start_over(&mut self) {
-        self.last.fill(None);
-        self.catching_up = self.last.len() as u32;
+        self.told.fill(None);
+        self.catching_up = self.told.len() as u32;
+    }
+
+    /// All swarms that other nodes have peers in are to be asked about.
+    pub(super) fn doubt(&mut self) {
+        self.doubted.fill(true);
+        self.doubts = self.doubted.len() as u32;
     }
 
     pub(super) fn catching_up(&self) -> u32 {
@@ -37,34 +68,81 @@ impl Walk {
     }
 
     /// Goes through the parts that are due, and as long as `visit` wants more through those that
-    /// are to be made up for. `visit` is told whether nothing of a swarm may be known elsewhere.
+    /// are to be made up for.
     pub(super) fn go_on(
         &mut self,
         now: Now,
         swarms: &Swarms,
-        mut visit: impl FnMut(Walked, bool) -> bool,
+        mut visit: impl FnMut(Walked, Reason) -> bool,
     ) {
         let mut due = self.due.unwrap_or(now);
+        let step = self.timing.look / self.told.len() as u32;
         let mut wants_more = true;
         // At most once round.
-        for _ in 0..self.last.len() {
+        for _ in 0..self.told.len() {
             let part = self.next;
-            let everything = self.last[part].is_none();
-            if !wants_more || (now < due && self.catching_up == 0) {
+            let hurries = self.catching_up != 0 || self.doubts != 0;
+            if !wants_more || (now < due && !hurries) {
                 break;
             }
             if due <= now {
-                due = due + self.step;
+                due = due + step;
             }
-            let since = self.last[part];
-            swarms.walk(now, part as u32, since, |walked| {
-                wants_more &= visit(walked, everything);
+            let (find, reason) = self.purpose(now, part);
+            swarms.walk(now, part as u32, find, |walked| {
+                wants_more &= visit(walked, reason);
             });
-            self.catching_up -= u32::from(everything);
-            self.last[part] = Some(now);
-            self.next = (part + 1) % self.last.len();
+            self.catching_up -= u32::from(self.told[part].is_none());
+            self.doubts -= u32::from(self.doubted[part]);
+            self.doubted[part] = false;
+            if find != Find::Nobody {
+                self.told[part] = Some(now);
+            }
+            self.next = (part + 1) % self.told.len();
         }
         // What could not be done in time is not made up for in a rush.
         self.due = Some(due.max(Now::from_millis(now.as_millis().saturating_sub(1000))));
+    }
+
+    fn purpose(&self, now: Now, part: usize) -> (Find, Reason) {
+        let Some(told) = self.told[part] else { return (Find::All, Reason::Lost) };
+        // The last look that is in time; one that is a twentieth late still is.
+        let Timing { refresh, look, .. } = self.timing;
+        let is_due = told + refresh + look / 20 < now + look;
+        match (is_due, self.doubted[part]) {
+            (true, false) => (Find::SeenSince(told), Reason::Due),
+            (true, true) => (Find::SeenSince(told), Reason::Doubt),
+            (false, true) => (Find::Nobody, Reason::Doubt),
+            (false, false) => (Find::Nobody, Reason::Look),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use peerage_swarm::{Limits, PeerIds};
+
+    use super::*;
+
+    #[test]
+    fn parts_are_told_once_in_the_time_and_looked_at_more_often() {
+        let timing = Timing::seldom(Duration::from_secs(1800), Duration::from_secs(2760));
+        let swarms = Swarms::new([1; 16], Limits::default(), PeerIds::Dropped);
+        let mut walk = Walk::new(Swarms::WALK_PARTS, timing);
+        let start = Now::from_millis(1_000_000_000);
+        let mut tells = Vec::new();
+        for flush in 0..timing.refresh.as_secs() * 2 * 5 {
+            let now = start + Duration::from_millis(200) * flush as u32;
+            walk.go_on(now, &swarms, |_, _| true);
+            if tells.last() != walk.told.first() {
+                tells.push(walk.told[0]);
+            }
+        }
+        assert_eq!(walk.catching_up(), 0);
+        let between = tells[2].zip(tells[1]).map(|(later, first)| later.since(first));
+        let off = between.expect("it was told").abs_diff(timing.refresh);
+        assert!(off < Duration::from_secs(30), "{between:?} for {timing:?}");
     }
 }

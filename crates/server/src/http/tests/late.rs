@@ -5,14 +5,15 @@ use std::time::Instant;
 use peerage_proto::InfoHash;
 use peerage_swarm::Role;
 use peerage_tracker::Kind;
-use peerage_tracker::share::{Answer, Options, Sampled};
+use peerage_tracker::share::{Answer, Options, Sampled, Timing};
 
 use super::*;
 
 /// Shares with nodes that are heard of, and that answer when the test says so.
 fn serve_patiently(settings: &Settings, patience: Duration) -> (Server, Arc<Share>) {
-    let (refresh, expiry) = (Duration::from_secs(600), Duration::from_secs(3600));
-    let share = Arc::new(Share::new(Options { node: 1, refresh, expiry, sample: 50 }));
+    let interval = Duration::from_secs(1800);
+    let timing = Timing::seldom(interval, interval);
+    let share = Arc::new(Share::new(Options { node: 1, timing, sample: 50 }));
     share.listen();
     (serve_with(V4, settings, Some(Arc::clone(&share)), patience), share)
 }
@@ -68,9 +69,14 @@ fn reply_that_has_waited_holds_what_other_nodes_know() {
     };
     assert_eq!(sent.swarms[0].info_hash, InfoHash(std::array::from_fn(|index| index as u8)));
     let peer = "192.0.2.7:258".parse().unwrap();
-    let expires_secs = share.expires_secs(now);
-    let seeder = Sampled { peer, role: Role::Seeder, expires_secs };
-    let answer = Answer { seeders: 1, leechers: 1, completed: 3, sample: Some(vec![seeder]) };
+    let seeder = Sampled { peer, role: Role::Seeder, seen_secs: share.shared_secs(now) };
+    let answer = Answer {
+        seeders: 1,
+        leechers: 1,
+        completed: Some(3),
+        is_shared: false,
+        sample: Some(vec![seeder]),
+    };
     check_silent(&mut stream);
     share.apply(now, swarms, sent, &[Some(answer)]);
     let reply = read_reply(&mut stream);

@@ -4,6 +4,8 @@
 //!
 //! `PEERAGE_SEED=n` runs one seed.
 
+mod redis;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,87 +13,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_proto::{Event as ClientEvent, InfoHash, PeerId};
-use peerage_swarm::{Counts, Role};
-use peerage_tracker::share::{Answer, Changes, Kind, Options, Sampled, Share, SwarmChanges};
+use peerage_swarm::Counts;
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, LEASE, Options, Share, Timing};
 use peerage_tracker::{
     Announce, Families, IntervalLimits, Limits, Now, PeerIds, Rng, Rules, Tracker, Worker,
 };
+use redis::Redis;
 
 const START_MILLIS: u64 = 1_800_000_000_000;
 const INTERVAL_SECS: u32 = 30;
-const REFRESH: Duration = Duration::from_secs(10);
-const EXPIRY: Duration = Duration::from_secs(50);
+const INTERVAL: Duration = Duration::from_secs(INTERVAL_SECS as u64);
+/// After which a peer is gone from its own node, within the time of a sweep.
+const TIMEOUT: Duration = Duration::from_secs(50);
+const SWEEP_MILLIS: u64 = 10_000;
 const FLUSH_MILLIS: u64 = 500;
 const TRIP_MILLIS_MAX: u64 = 1000;
 /// Faults happen for so long, and then no more.
 const CHAOS_MILLIS: u64 = 120_000;
-/// All that was told in that time has expired, and been asked for again.
-const CALM_MILLIS: u64 = 130_000;
+/// All that was told in that time has expired, and been asked for again: four intervals and three.
+const CALM_MILLIS: u64 = 230_000;
 const NODES: usize = 3;
 const SWARMS: u32 = 8;
 const CLIENTS: u32 = 40;
 const SEEDS: u64 = 1000;
-
-/// What a script does in Redis.
-#[derive(Default)]
-struct Redis {
-    swarms: BTreeMap<InfoHash, RedisSwarm>,
-}
-
-#[derive(Default)]
-struct RedisSwarm {
-    seeders: BTreeMap<SocketAddr, u64>,
-    leechers: BTreeMap<SocketAddr, u64>,
-    completed: u32,
-}
-
-impl Redis {
-    fn update(&mut self, now_secs: u64, told: &SwarmChanges, share: &Share) -> Answer {
-        let swarm = self.swarms.entry(told.info_hash).or_default();
-        swarm.seeders.retain(|_, expires| *expires > now_secs);
-        swarm.leechers.retain(|_, expires| *expires > now_secs);
-        for change in &told.peers {
-            let expires = share.expires_secs(change.seen);
-            let (own, other) = match change.role {
-                Role::Seeder => (&mut swarm.seeders, &mut swarm.leechers),
-                Role::Leecher => (&mut swarm.leechers, &mut swarm.seeders),
-            };
-            let peer = change.peer;
-            match change.kind {
-                Kind::Left => {
-                    own.retain(|other, at| *other != peer || *at > expires);
-                    other.retain(|other, at| *other != peer || *at > expires);
-                }
-                Kind::News if other.get(&peer).is_some_and(|at| *at > expires) => {}
-                Kind::News | Kind::Seen => {
-                    if change.kind == Kind::News {
-                        other.remove(&peer);
-                    }
-                    let at = own.entry(peer).or_default();
-                    *at = expires.max(*at);
-                }
-            }
-        }
-        swarm.completed = swarm.completed.max(told.completed_floor) + told.completed;
-        let sample = || {
-            let of = |role| {
-                move |(peer, at): (&SocketAddr, &u64)| Sampled {
-                    peer: *peer,
-                    role,
-                    expires_secs: *at,
-                }
-            };
-            let seeders = swarm.seeders.iter().map(of(Role::Seeder));
-            seeders.chain(swarm.leechers.iter().map(of(Role::Leecher))).collect()
-        };
-        Answer {
-            seeders: swarm.seeders.len() as u32,
-            leechers: swarm.leechers.len() as u32,
-            completed: swarm.completed,
-            sample: told.sample.then(sample),
-        }
-    }
-}
 
 struct Node {
     tracker: Arc<Tracker>,
@@ -99,6 +43,10 @@ struct Node {
     share: Arc<Share>,
     /// Raised with each start: what was on its way to an earlier one is lost.
     run: u64,
+    /// By which Redis knows it.
+    number: Option<u16>,
+    /// Whether it is switched off for good.
+    is_off: bool,
     /// The trip that is on its way, by number.
     trip: Option<(u64, Changes)>,
     /// How far its clock is behind that of Redis.
@@ -112,6 +60,7 @@ enum Event {
         node: usize,
         run: u64,
         trip: u64,
+        number: u16,
         changes: Changes,
     },
     /// A trip comes back.
@@ -134,6 +83,7 @@ enum Event {
     },
     Client(u32),
     Expire(usize),
+    Beat(usize),
     Fault,
 }
 
@@ -157,6 +107,8 @@ struct World {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     trips: u64,
+    /// Peers told, in all trips that arrived.
+    peers_told: u64,
     faults: bool,
 }
 
@@ -176,15 +128,18 @@ fn address(client: u32) -> SocketAddr {
 fn node(rng: &mut Rng, run: u64) -> Node {
     let interval = IntervalLimits { start_secs: 30, min_secs: 30, max_secs: 30, load_max: 1.0 };
     let rules = Rules { interval, jitter_secs: 0, ..Rules::default() };
-    let limits = Limits { peer_timeout: EXPIRY, peers_per_address_max: 0, ..Limits::default() };
-    let options = Options { node: rng.next_u64(), refresh: REFRESH, expiry: EXPIRY, sample: 200 };
+    let limits = Limits { peer_timeout: TIMEOUT, peers_per_address_max: 0, ..Limits::default() };
+    let timing = Timing::seldom(INTERVAL, TIMEOUT);
+    let options = Options { node: rng.next_u64(), timing, sample: 200 };
     let share = Arc::new(Share::new(options));
     let behind_millis = u64::from(rng.below(100_000));
     share.set_clock(behind_millis as i64);
     let mut tracker = Tracker::new([run as u8; 16], limits, PeerIds::Dropped, rules);
     tracker.share_by(Arc::clone(&share));
     let worker = tracker.worker(rng.next_u64());
-    Node { tracker: Arc::new(tracker), worker, share, run, trip: None, behind_millis }
+    let tracker = Arc::new(tracker);
+    let (number, is_off, trip) = (None, false, None);
+    Node { tracker, worker, share, run, number, is_off, trip, behind_millis }
 }
 
 impl World {
@@ -205,11 +160,13 @@ impl World {
             nodes,
             clients,
             trips: 0,
+            peers_told: 0,
             faults: !seed.is_multiple_of(10),
         };
         for node in 0..NODES {
             world.after(node as u64 * 100, Event::Flush(node));
             world.after(2000, Event::Expire(node));
+            world.after(node as u64 * 100, Event::Beat(node));
         }
         for client in 0..CLIENTS {
             let delay = u64::from(world.rng.below(INTERVAL_SECS * 1000));
@@ -259,14 +216,16 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Flush(node) => self.flush(node),
-            Event::Execute { node, run, trip, changes } => {
+            Event::Execute { node, run, trip, number, changes } => {
                 if self.redis_is_away {
                     return;
                 }
                 let secs = self.now_millis / 1000;
                 let share = Arc::clone(&self.nodes[node].share);
+                let peers = changes.swarms.iter().map(|told| told.peers.len() as u64);
+                self.peers_told += peers.sum::<u64>();
                 let redis = &mut self.redis;
-                let update = |told| Some(redis.update(secs, told, &share));
+                let update = |told| Some(redis.update(secs, told, &share, number));
                 let answers = changes.swarms.iter().map(update).collect();
                 let delay = self.delay();
                 if !self.chance(5) {
@@ -280,15 +239,16 @@ impl World {
             Event::Message { node, run, bytes } => {
                 let now = self.now_of(node);
                 let node = &self.nodes[node];
-                if node.run == run {
+                if node.run == run && !node.is_off {
                     node.share.hear(now, node.tracker.swarms(), &bytes);
                 }
             }
             Event::Client(client) => self.client(client),
             Event::Expire(node) => {
-                self.nodes[node].tracker.swarms().expire(self.now_of(node), 1, || {});
-                self.after(10_000, Event::Expire(node));
+                self.nodes[node].tracker.expire(self.now_of(node), 1, || {});
+                self.after(SWEEP_MILLIS, Event::Expire(node));
             }
+            Event::Beat(node) => self.beat(node),
             Event::Fault => self.fault(),
         }
     }
@@ -298,9 +258,9 @@ impl World {
         let now = self.now_of(number);
         let node = &mut self.nodes[number];
         node.share.collect();
-        if node.trip.is_some() {
+        let Some(told_as) = node.number.filter(|_| node.trip.is_none() && !node.is_off) else {
             return;
-        }
+        };
         let changes = node.share.outgoing(now, node.tracker.swarms(), 100);
         if changes.swarms.is_empty() {
             return;
@@ -311,8 +271,25 @@ impl World {
         self.after(TRIP_MILLIS_MAX, Event::TimeOut { node: number, run, trip });
         let delay = self.delay();
         if !self.chance(5) {
-            self.after(delay, Event::Execute { node: number, run, trip, changes });
+            let execute = Event::Execute { node: number, run, trip, number: told_as, changes };
+            self.after(delay, execute);
         }
+    }
+
+    fn beat(&mut self, number: usize) {
+        self.after(BEAT_EVERY.as_millis() as u64, Event::Beat(number));
+        if self.redis_is_away || self.nodes[number].is_off || self.chance(10) {
+            return;
+        }
+        let now = self.now_of(number);
+        let node = &mut self.nodes[number];
+        let id = node.share.options().node;
+        let (told_as, known) = self.redis.beat(self.now_millis / 1000, node.number, id);
+        if node.number.replace(told_as).is_some() && !known {
+            node.share.start_over();
+        }
+        let beats: Vec<_> = self.redis.nodes.iter().map(|(at, (_, beat))| (*at, *beat)).collect();
+        node.share.hear_beats(now, &beats);
     }
 
     fn end_trip(&mut self, number: usize, run: u64, trip: u64, answers: &[Option<Answer>]) {
@@ -440,6 +417,9 @@ impl World {
             for node in 0..NODES {
                 // A node asks about the swarms of its own clients, and knows of no others.
                 let mut own = 0..CLIENTS;
+                if self.nodes[node].is_off {
+                    continue;
+                }
                 if !own.any(|at| at as usize % NODES == node && peers.contains(&address(at))) {
                     continue;
                 }
@@ -525,6 +505,58 @@ fn all_is_told_again_within_ten_seconds_after_redis_has_forgotten_everything() {
         // Whoever carries sees that the connection has broken.
         world.nodes.iter().for_each(|node| node.share.start_over());
         world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+/// Switches a node off, and all clients that announce to it.
+fn switch_off(world: &mut World, node: usize) {
+    world.nodes[node].is_off = true;
+    for client in (0..CLIENTS as usize).filter(|client| client % NODES == node) {
+        world.clients[client].alive = false;
+    }
+}
+
+#[test]
+fn peers_of_a_node_that_dies_are_gone_long_before_they_expire() {
+    for seed in 0..50 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        switch_off(&mut world, 1);
+        let noticed = (LEASE + BEAT_EVERY * 3).as_millis() as u64;
+        let expiry = world.nodes[0].share.timing().expiry;
+        assert!(u128::from(noticed) < expiry.as_millis() / 2, "that would show nothing");
+        world.run_until(world.now_millis + noticed);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn node_that_was_thought_dead_tells_everything_again() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        // It stands still for so long that its peers are taken out, but not its clients.
+        world.nodes[1].is_off = true;
+        world.run_until(world.now_millis + 40_000);
+        assert!(!world.nodes[0].share.dead().is_empty(), "nobody was thought dead");
+        world.nodes[1].is_off = false;
+        world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn steady_peers_are_told_about_once_in_three_announces() {
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        let before = world.peers_told;
+        let rounds = 30;
+        world.run_until(world.now_millis + rounds * u64::from(INTERVAL_SECS) * 1000);
+        let told = (world.peers_told - before) as f64;
+        let each = told / (rounds * u64::from(CLIENTS)) as f64;
+        assert!((0.25..0.45).contains(&each), "seed {seed}: {each} an announce");
         world.check(seed);
     }
 }
