@@ -8,6 +8,10 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// Our server's binary.
     pub(crate) peerage: Option<PathBuf>,
+    /// An Ocelot to be measured against.
+    pub(crate) ocelot: Option<PathBuf>,
+    /// Members of the population.
+    pub(crate) members: Option<u32>,
     /// Contestants to run, by name; all where empty.
     pub(crate) only: Vec<String>,
     /// Length of each measurement.
@@ -52,6 +56,7 @@ programs
   steady    minutes of full load while peers expire
   pause     how long the store makes announces wait while peers expire
   map       what viewers of the map cost our announces
+  private   private mode beside open mode: speed, memory, time to load
   shared    what sharing costs a node, and what one Redis core carries
   shared-faults  what clients notice while Redis, a master of it or a node is gone
   null-udp  a responder without state on --port
@@ -60,11 +65,14 @@ programs
 options
   --peerage PATH    our server (or PEERAGE; default target/release/peerage)
   --only A,B        contestants: null, peerage, opentracker, aquatic, aquatic-uring, nginx;
+                    of private: open, sqlite, mariadb, nginx, ocelot, memory
                     of shared-faults, the faults as its tables name them
+  --ocelot PATH     an Ocelot to be measured beside (private)
   --seconds N       length of each measurement
   --rounds N        measurements of each contestant; medians are reported
   --peers N         peers of the population
   --swarms N        swarms of the population
+  --members N       members of the population (private)
   --connects P      percent of requests that are connects (udp)
   --window N        requests without a reply at any time (udp)
   --connections N   connections at any time (http)
@@ -83,6 +91,8 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
             match name.as_str() {
                 "--peerage" => options.peerage = Some(value()?.into()),
+                "--ocelot" => options.ocelot = Some(value()?.into()),
+                "--members" => options.members = Some(number(&name, &value()?)?),
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--seconds" => options.seconds = Some(number(&name, &value()?)?),
                 "--rounds" => options.rounds = Some(number(&name, &value()?)?),

@@ -16,7 +16,7 @@ use socket2::SockAddr;
 
 use crate::latency::Latencies;
 use crate::load::Pace;
-use crate::mix::{Family, Peer, info_hash, source_address};
+use crate::mix::{Account, Family, Peer, info_hash, source_address};
 use crate::socket::stream_from;
 
 /// Most bytes of a reply; one that is longer is an error.
@@ -41,6 +41,8 @@ pub(crate) enum Reuse {
 pub(crate) enum HttpAsk {
     /// An announce with numwant 30.
     Announce(Peer),
+    /// The same, of a member, and with what its client counts.
+    Member(Peer, Account),
     /// A scrape of one swarm.
     Scrape(u32),
 }
@@ -200,7 +202,9 @@ impl HttpLoad {
                 Err(_) => connection.stream = None,
             }
         }
-        if let (Reuse::OneEach, HttpAsk::Announce(peer)) = (self.reuse, ask) {
+        if let (Reuse::OneEach, HttpAsk::Announce(peer) | HttpAsk::Member(peer, _)) =
+            (self.reuse, ask)
+        {
             connection.source = peer.source;
         }
         let socket = stream_from(source_address(Family::Ipv4, connection.source))?;
@@ -351,6 +355,12 @@ fn write_request(request: &mut Vec<u8>, to: SocketAddr, reuse: Reuse, ask: HttpA
             request.extend_from_slice(b"GET /announce?info_hash=");
             peer.swarm
         }
+        HttpAsk::Member(peer, account) => {
+            request.extend_from_slice(b"GET /");
+            request.extend_from_slice(&Account::passkey(account.member));
+            request.extend_from_slice(b"/announce?info_hash=");
+            peer.swarm
+        }
         HttpAsk::Scrape(swarm) => {
             request.extend_from_slice(b"GET /scrape?info_hash=");
             swarm
@@ -364,12 +374,18 @@ fn write_request(request: &mut Vec<u8>, to: SocketAddr, reuse: Reuse, ask: HttpA
         }
     }
     // Writing into a vector cannot fail.
-    if let HttpAsk::Announce(peer) = ask {
+    let announced = match ask {
+        HttpAsk::Announce(peer) => Some((peer, 0, 0)),
+        HttpAsk::Member(peer, account) => Some((peer, account.uploaded, account.downloaded)),
+        HttpAsk::Scrape(_) => None,
+    };
+    if let Some((peer, uploaded, downloaded)) = announced {
         let left = if peer.is_seeder { 0_u64 } else { 1 << 30 };
         let _ = write!(
             request,
-            "&peer_id=-qB4650-{:012}&port={}&uploaded=0&downloaded=0&left={left}&corrupt=0\
-             &key={:08X}&numwant=30&compact=1&no_peer_id=1&supportcrypto=1&redundant=0",
+            "&peer_id=-qB4650-{:012}&port={}&uploaded={uploaded}&downloaded={downloaded}\
+             &left={left}&corrupt=0&key={:08X}&numwant=30&compact=1&no_peer_id=1&supportcrypto=1\
+             &redundant=0",
             peer.number, peer.port, peer.number
         );
     }

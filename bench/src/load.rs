@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::latency::Latencies;
-use crate::mix::{Family, Peer, info_hash, source_address};
+use crate::mix::{Account, Family, Peer, info_hash, source_address};
 use crate::socket::{Batch, Datagrams, Name, Wait};
 
 /// Most requests without a reply: 12 bits of the transaction id.
@@ -37,6 +37,15 @@ pub(crate) enum Ask {
     Announce {
         /// Who announces.
         peer: Peer,
+        /// The event, as BEP 15 numbers it.
+        event: u32,
+    },
+    /// An announce of a member, whose passkey is in the URL data (BEP 41).
+    Member {
+        /// Who announces.
+        peer: Peer,
+        /// Whose it is, and what it has moved.
+        account: Account,
         /// The event, as BEP 15 numbers it.
         event: u32,
     },
@@ -250,7 +259,7 @@ impl Load {
             if let (Ask::Connect { source }, Some(id)) = (ask, id) {
                 self.ids[source as usize] = id;
             }
-            if matches!(ask, Ask::Announce { .. }) {
+            if matches!(ask, Ask::Announce { .. } | Ask::Member { .. }) {
                 outcome.latencies.add(now.saturating_sub(due_nanos));
             }
         }
@@ -295,7 +304,7 @@ impl Load {
         let transaction_id = slot.transaction_id;
         let source = match ask {
             Ask::Connect { source } => source,
-            Ask::Announce { peer, .. } => peer.source,
+            Ask::Announce { peer, .. } | Ask::Member { peer, .. } => peer.source,
             Ask::Scrape { first, .. } => first % self.ids.len() as u32,
         };
         let id = self.ids[source as usize];
@@ -305,6 +314,11 @@ impl Load {
             Ask::Announce { peer, event } => {
                 write_head(bytes, id, 1, transaction_id);
                 write_announce(bytes, peer, event, numwant)
+            }
+            Ask::Member { peer, account, event } => {
+                write_head(bytes, id, 1, transaction_id);
+                let length = write_announce(bytes, peer, event, numwant);
+                write_account(bytes, length, account)
             }
             Ask::Scrape { first, count } => {
                 write_head(bytes, id, 2, transaction_id);
@@ -329,7 +343,7 @@ impl Outcome {
                 self.connects += 1;
                 return reply[8..].try_into().ok().map(u64::from_be_bytes);
             }
-            Ask::Announce { .. }
+            Ask::Announce { .. } | Ask::Member { .. }
                 if action == Some(1)
                     && reply.len() >= 20
                     && (reply.len() - 20).is_multiple_of(peer_bytes) =>
@@ -394,4 +408,18 @@ fn write_announce(bytes: &mut [u8], peer: Peer, event: u32, numwant: u32) -> usi
     bytes[92..96].copy_from_slice(&numwant.to_be_bytes());
     bytes[96..98].copy_from_slice(&peer.port.to_be_bytes());
     98
+}
+
+/// Writes what a member's announce has besides; gives the bytes of the whole.
+fn write_account(bytes: &mut [u8], length: usize, account: Account) -> usize {
+    bytes[56..64].copy_from_slice(&account.downloaded.to_be_bytes());
+    bytes[72..80].copy_from_slice(&account.uploaded.to_be_bytes());
+    let passkey = Account::passkey(account.member);
+    let parts = [&[2, 42, b'/'][..], &passkey, b"/announce"];
+    let mut end = length;
+    for part in parts {
+        bytes[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    end
 }

@@ -16,11 +16,15 @@ mod network;
 mod null_http;
 mod null_udp;
 mod pause;
+mod private;
+mod private_memory;
+mod private_tables;
 mod probe;
 mod process;
 mod report;
 mod servers;
 mod shared;
+mod shared_core;
 mod shared_faults;
 mod socket;
 mod steady;
@@ -83,6 +87,8 @@ fn run(name: &str, options: &Options) -> Result<(), String> {
         "steady" => steady::run,
         "pause" => pause::run,
         "map" => map::run,
+        "private" => private::run,
+        "private-memory" => return private_memory::run(options),
         "shared" => shared::run,
         "shared-faults" => shared_faults::run,
         _ => return Err("no such program; see --help".to_owned()),

@@ -69,6 +69,30 @@ pub(crate) struct Peer {
     pub(crate) is_seeder: bool,
 }
 
+/// Who a peer belongs to in private mode, and what its client counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// The number of its member.
+    pub(crate) member: u32,
+    /// Bytes uploaded.
+    pub(crate) uploaded: u64,
+    /// Bytes downloaded.
+    pub(crate) downloaded: u64,
+}
+
+impl Account {
+    /// The passkey of member `number`: its digits.
+    pub(crate) fn passkey(number: u32) -> [u8; 32] {
+        let mut passkey = [b'0'; 32];
+        let mut rest = number;
+        for digit in passkey.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        passkey
+    }
+}
+
 impl Population {
     /// Peer `number` of this population, which must be below `peers`.
     pub(crate) fn peer(&self, number: u32) -> Peer {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::socket;
@@ -42,23 +43,27 @@ impl Process {
         cpu_of(self.child.id())
     }
 
+    /// The same of the threads whose name begins with one of `names`.
+    pub(crate) fn cpu_of_threads(&self, names: &[&str]) -> Duration {
+        let is_meant = |name: &str| names.iter().any(|begin| name.starts_with(begin));
+        cpu_where(self.child.id(), &is_meant)
+    }
+
+    /// What it has written so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
     /// Resident memory.
     pub(crate) fn rss_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
+        rss_bytes_of(self.child.id())
     }
 
     /// What it wrote, where it has ended by itself.
     pub(crate) fn check_running(&mut self) -> Result<(), String> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => {
-                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-                Err(format!("ended with {status}: {}", log.trim()))
-            }
+            Ok(Some(status)) => Err(format!("ended with {status}: {}", self.log().trim())),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -78,12 +83,33 @@ impl Drop for Process {
     }
 }
 
+/// Resident memory of this process.
+pub(crate) fn own_rss_bytes() -> u64 {
+    rss_bytes_of(std::process::id())
+}
+
+fn rss_bytes_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// CPU time of all threads of a process, to the nanosecond as the scheduler accounts it. A thread
 /// that ended is not counted; no server here ends threads while it is measured.
 fn cpu_of(pid: u32) -> Duration {
+    cpu_where(pid, &|_| true)
+}
+
+/// The same of the threads whose names are meant.
+fn cpu_where(pid: u32, is_meant: &dyn Fn(&str) -> bool) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
     let nanos = tasks.flatten().filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
         let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        if !is_meant(name.trim_end()) {
+            return None;
+        }
         stat.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
@@ -104,7 +130,9 @@ pub(crate) fn own_and_machine_cpu() -> (Duration, Duration) {
 
 /// A new empty directory that any user can read.
 pub(crate) fn scratch_directory(name: &str) -> Result<PathBuf, String> {
-    let path = std::env::temp_dir().join(format!("peerage-bench-{}-{name}", std::process::id()));
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(format!("peerage-bench-{pid}-{number}-{name}"));
     let explain = |error| format!("{}: {error}", path.display());
     // What is left of an earlier process of the same id.
     let _ = fs::remove_dir_all(&path);

@@ -25,6 +25,8 @@ pub(crate) enum Contestant {
     AquaticUring,
     /// nginx returning a constant.
     Nginx,
+    /// Ocelot, where its binary is named.
+    Ocelot,
 }
 
 /// The protocol a contestant is to speak.
@@ -48,7 +50,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) swarms: u32,
     /// Body of a constant HTTP reply.
     pub(crate) body_bytes: usize,
-    /// Lines of our server's configuration, in TOML.
+    /// Lines of our server's configuration, in TOML; of Ocelot's, as it has them.
     pub(crate) config: &'a str,
 }
 
@@ -83,6 +85,7 @@ impl Contestant {
             Self::Aquatic => "aquatic",
             Self::AquaticUring => "aquatic-uring",
             Self::Nginx => "nginx",
+            Self::Ocelot => "ocelot",
         }
     }
 
@@ -94,6 +97,7 @@ impl Contestant {
             Self::Peerage => Some(setup.options.peerage()),
             Self::Opentracker => Some(PathBuf::from("/usr/bin/opentracker")),
             Self::Nginx => Some(PathBuf::from("/usr/sbin/nginx")),
+            Self::Ocelot => setup.options.ocelot.clone(),
             Self::Aquatic => cached("aquatic").map(|root| root.join(format!("aquatic_{protocol}"))),
             Self::AquaticUring => {
                 cached("aquatic-uring").map(|root| root.join(format!("aquatic_{protocol}")))
@@ -168,6 +172,10 @@ impl Contestant {
                 let config = file("nginx.conf", &nginx_config(setup.body_bytes, port))?;
                 command.arg("-p").arg(directory).arg("-c").arg(config);
                 command.args(["-e", "stderr"]);
+            }
+            Self::Ocelot => {
+                let config = format!("listen_port = {port}\n{}", setup.config);
+                command.arg("-c").arg(file("ocelot.conf", &config)?);
             }
         }
         Ok(())

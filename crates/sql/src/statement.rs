@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::Dialect;
+use crate::fields::Field;
 
 /// A statement with the texts that are bound in it, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub(crate) enum Set {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
-    /// The columns of a row that comes.
-    pub(crate) columns: &'static [&'static str],
+    /// The columns of a row that comes, and what is in them.
+    pub(crate) columns: &'static [(&'static str, Field)],
     /// Columns of a row that is made, and what they are made of.
     pub(crate) made: &'static [(&'static str, &'static str)],
     /// Of the columns, those by which a row that is there is known.
@@ -151,6 +152,11 @@ impl Statement {
 }
 
 impl Table {
+    /// The names of its columns.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|(name, _)| *name).collect()
+    }
+
     /// The statement that writes `rows`, at least one, each as long as the columns.
     pub(crate) fn statement(
         &self,
@@ -166,7 +172,7 @@ impl Table {
 
     fn upsert(&self, dialect: Dialect, rows: impl Iterator<Item = Vec<Value>>) -> Statement {
         let made = self.made.iter().map(|(name, _)| *name);
-        let columns: Vec<&str> = self.columns.iter().copied().chain(made).collect();
+        let columns: Vec<&str> = self.names().into_iter().chain(made).collect();
         let mut statement =
             Statement::from(format!("INSERT INTO {} ({}) VALUES ", self.name, columns.join(",")));
         for (index, row) in rows.enumerate() {
@@ -221,7 +227,7 @@ impl Table {
         let mut statement = Statement::from("UPDATE (");
         for (index, row) in rows.enumerate() {
             statement.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            for (at, (value, column)) in row.into_iter().zip(self.columns).enumerate() {
+            for (at, (value, column)) in row.into_iter().zip(self.names()).enumerate() {
                 if at > 0 {
                     statement.push(",");
                 }
@@ -248,7 +254,7 @@ impl Table {
 
     fn update_from(&self, dialect: Dialect, rows: impl Iterator<Item = Vec<Value>>) -> Statement {
         let mut statement =
-            Statement::from(format!("WITH d({}) AS (VALUES ", self.columns.join(",")));
+            Statement::from(format!("WITH d({}) AS (VALUES ", self.names().join(",")));
         for (index, row) in rows.enumerate() {
             statement.push(if index == 0 { "(" } else { ",(" });
             statement.push_values(dialect, row);
@@ -275,7 +281,7 @@ mod tests {
 
     const SUMS: Table = Table {
         name: "sums",
-        columns: &["id", "n", "s"],
+        columns: &[("id", Field::Member), ("n", Field::Uploaded), ("s", Field::UserAgent)],
         made: &[("at", "NOW()")],
         keys: &["id"],
         how: How::Upsert,

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
-use peerage_tracker::private::{Batch, Client, Member, PeerRow, Token, Torrent};
+use peerage_tracker::private::{
+    Batch, Client, Member, MemberId, PeerRow, Token, Torrent, TorrentId,
+};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::database::{Connection, Database};
-use crate::gazelle::Gazelle;
+use crate::fields::Tables;
+use crate::gazelle::{self, Gazelle};
 use crate::own::{Own, OwnTables};
-use crate::write::{self, Held, Marks, Outcome, Tables, Writer, Writing};
+use crate::write::{self, Held, Marks, Outcome, Writer, Writing};
 use crate::{Dialect, Error, Options, Schema};
 
 /// Rows that are read at once: some megabytes, in a fraction of a second.
@@ -111,17 +114,35 @@ impl Store {
         }
     }
 
-    /// Says in the database that there are no peers. For the start, when there are none; nothing
-    /// where nothing is written. With Gazelle's tables `xbt_files_users` is emptied, with ours the
-    /// rows stay and are no longer active.
-    pub async fn clear(&self) -> Result<(), Error> {
+    /// Gives who has completed which of `torrents`, whose numbers rise, so that it counts once also
+    /// after a restart. Some are given more than once where the tables have them so. In pages: with
+    /// Gazelle's tables of the snatches of some torrents, with ours of a fixed number.
+    pub async fn snatches(
+        &self,
+        torrents: &[TorrentId],
+        mut give: impl FnMut(MemberId, TorrentId),
+    ) -> Result<(), Error> {
+        let mut connection = self.database.acquire().await?;
+        match &self.tables {
+            AnyTables::Gazelle(_) => gazelle::snatches(&mut connection, torrents, &mut give).await,
+            AnyTables::Own(_) => OwnTables::snatches(&mut connection, &mut give).await,
+        }
+    }
+
+    /// Says in the database who is not here. For the start; nothing where nothing is written.
+    ///
+    /// Peers that were heard from since `kept_since_secs` stay as they are, where their members may
+    /// announce: those that [`Store::peers`] gave, so that another restart finds them too. With
+    /// `None` nobody is here. With Gazelle's tables the rows of others are removed from
+    /// `xbt_files_users`, with ours they stay and are no longer active.
+    pub async fn clear(&self, kept_since_secs: Option<u64>) -> Result<(), Error> {
         if self.readonly {
             return Ok(());
         }
         let mut connection = self.database.acquire().await?;
         match &self.tables {
-            AnyTables::Gazelle(gazelle) => gazelle.clear(&mut connection).await,
-            AnyTables::Own(_) => OwnTables::clear(&mut connection).await,
+            AnyTables::Gazelle(gazelle) => gazelle.clear(&mut connection, kept_since_secs).await,
+            AnyTables::Own(_) => OwnTables::clear(&mut connection, kept_since_secs).await,
         }
     }
 
@@ -130,15 +151,25 @@ impl Store {
     /// knows yet, and which the next call finds out about first. Where nothing is written, the
     /// batch is dropped.
     ///
-    /// Who stops waiting for it loses nothing: the rest of the batch is written by the next call,
-    /// or given by [`Store::hold`].
+    /// Who stops waiting for it loses nothing, unless two write at once: [`Store::take_back`]
+    /// gives the rest of the batch.
     pub async fn write(&self, batch: Batch) -> Outcome {
-        let mut writing = self.writing.lock().await;
+        // At once where nobody else writes: who stops waiting here would take the batch along.
+        let mut writing = match self.writing.try_lock() {
+            Ok(writing) => writing,
+            Err(_) => self.writing.lock().await,
+        };
         if self.readonly {
             return Outcome::default();
         }
         write::append(&mut writing.batch, batch);
         self.write_all(&mut writing).await
+    }
+
+    /// What was to be written by a call of [`Store::write`] that nobody waits for any more, and is
+    /// not on its way. To be put back before the next: what came meanwhile is newer.
+    pub async fn take_back(&self) -> Batch {
+        std::mem::take(&mut self.writing.lock().await.batch)
     }
 
     async fn write_all(&self, writing: &mut Writing) -> Outcome {

@@ -20,6 +20,7 @@ use peerage_tracker::private::{
 
 use crate::database::Connection;
 use crate::error::Failure;
+use crate::fields::{Fields, Tables, values};
 use crate::statement::{Statement, Table, Value};
 use crate::{Dialect, Error};
 
@@ -90,26 +91,6 @@ pub(crate) struct Marks {
     numbers: [i64; 7],
     /// Whether there is a table for them.
     pub(crate) are_kept: bool,
-}
-
-/// The tables that the parts of a batch go to.
-pub(crate) trait Tables {
-    fn members(&self) -> Table;
-    fn member(&self, row: &MemberDelta) -> Vec<Value>;
-    fn torrents(&self) -> Table;
-    fn torrent(&self, row: &TorrentRow) -> Vec<Value>;
-    fn peers(&self) -> Table;
-    fn peer(&self, row: &PeerRow) -> Vec<Value>;
-    fn visits(&self) -> Table;
-    fn visit(&self, row: &PeerVisit) -> Vec<Value>;
-    fn snatches(&self) -> Table;
-    fn snatch(&self, row: &Snatch) -> Vec<Value>;
-    fn token_uses(&self) -> Table;
-    fn token_use(&self, row: &TokenUse) -> Vec<Value>;
-    fn expired_tokens(&self) -> Table;
-    fn expired_token(&self, row: &Token) -> Vec<Value>;
-    /// Whether rows of a part are for somebody else to write.
-    fn is_left_out(&self, part: Part) -> bool;
 }
 
 /// What one try at a chunk came to.
@@ -217,44 +198,62 @@ pub(crate) fn hold(batch: &Batch, marks: &mut Marks) -> Vec<Held> {
     held
 }
 
-/// Sorts each list by its key, the last first: two writers lock rows in one order.
+/// Sorts each list by its key, the last first: two writers lock rows in one order. Rows of one
+/// key become one: a database changes its row once for all of a statement, or refuses to.
 fn sort(batch: &mut Batch) {
-    batch.members.sort_unstable_by_key(|row| row.member);
-    batch.torrents.sort_unstable_by_key(|row| row.torrent);
-    batch.peers.sort_unstable_by_key(|row| (row.key.torrent, row.key));
-    batch.visits.sort_unstable_by_key(|row| (row.key.torrent, row.key));
-    batch.snatches.sort_unstable_by_key(|row| (row.torrent, row.member));
-    batch.token_uses.sort_unstable_by_key(|row| row.token);
-    batch.expired_tokens.sort_unstable();
-    batch.members.reverse();
-    batch.torrents.reverse();
-    batch.peers.reverse();
-    batch.visits.reverse();
-    batch.snatches.reverse();
-    batch.token_uses.reverse();
-    batch.expired_tokens.reverse();
+    sort_rows(
+        &mut batch.members,
+        |row| row.member,
+        |row, newer| {
+            row.uploaded = row.uploaded.saturating_add(newer.uploaded);
+            row.downloaded = row.downloaded.saturating_add(newer.downloaded);
+        },
+    );
+    sort_rows(
+        &mut batch.torrents,
+        |row| row.torrent,
+        |row, newer| {
+            let completed = row.completed.saturating_add(newer.completed);
+            let balance_delta = row.balance_delta.saturating_add(newer.balance_delta);
+            *row = TorrentRow { completed, balance_delta, ..*newer };
+        },
+    );
+    sort_rows(&mut batch.peers, |row| (row.key.torrent, row.key), std::mem::swap);
+    sort_rows(&mut batch.visits, |row| (row.key.torrent, row.key), std::mem::swap);
+    sort_rows(&mut batch.snatches, |row| (row.torrent, row.member, row.at_secs), std::mem::swap);
+    sort_rows(
+        &mut batch.token_uses,
+        |row| row.token,
+        |row, newer| row.downloaded = row.downloaded.saturating_add(newer.downloaded),
+    );
+    sort_rows(&mut batch.expired_tokens, |row| *row, std::mem::swap);
 }
 
-/// Calls `$self.$do` with a part, how its list is found in a batch, its table, and how its rows
-/// are put.
+/// Sorts rows, the last key first. `merge` makes of two with one key what its first is to be; the
+/// second came later.
+fn sort_rows<R, K: Ord>(rows: &mut Vec<R>, key: impl Fn(&R) -> K, merge: impl Fn(&mut R, &mut R)) {
+    rows.sort_by_key(&key);
+    rows.dedup_by(|newer, row| {
+        let is_same = key(newer) == key(row);
+        if is_same {
+            merge(row, newer);
+        }
+        is_same
+    });
+    rows.reverse();
+}
+
+/// Calls `$self.$do` with a part and how its list is found in a batch.
 macro_rules! with_part {
     ($self:ident.$do:ident($part:expr)) => {{
-        let tables = $self.tables;
-        macro_rules! call {
-            ($list:ident, $row:ident) => {
-                $self
-                    .$do($part, |batch| &mut batch.$list, tables.$list(), |row| tables.$row(row))
-                    .await
-            };
-        }
         match $part {
-            Part::Members => call!(members, member),
-            Part::Torrents => call!(torrents, torrent),
-            Part::Peers => call!(peers, peer),
-            Part::Visits => call!(visits, visit),
-            Part::Snatches => call!(snatches, snatch),
-            Part::TokenUses => call!(token_uses, token_use),
-            Part::ExpiredTokens => call!(expired_tokens, expired_token),
+            Part::Members => $self.$do($part, |batch| &mut batch.members).await,
+            Part::Torrents => $self.$do($part, |batch| &mut batch.torrents).await,
+            Part::Peers => $self.$do($part, |batch| &mut batch.peers).await,
+            Part::Visits => $self.$do($part, |batch| &mut batch.visits).await,
+            Part::Snatches => $self.$do($part, |batch| &mut batch.snatches).await,
+            Part::TokenUses => $self.$do($part, |batch| &mut batch.token_uses).await,
+            Part::ExpiredTokens => $self.$do($part, |batch| &mut batch.expired_tokens).await,
         }
     }};
 }
@@ -277,19 +276,18 @@ impl Writer<'_> {
     }
 
     /// Finds out about what is held, or writes it. Whether other rows may be written now.
-    async fn settle<R: Clone>(
+    async fn settle<R: Clone + Fields>(
         &mut self,
         part: Part,
         list: impl Fn(&mut Batch) -> &mut Vec<R>,
-        table: Table,
-        put: impl Fn(&R) -> Vec<Value>,
     ) -> bool {
         let Some(held) = &mut self.writing.held else { return true };
         let (rows, mark) = (list(&mut held.rows).clone(), (held.writer, held.number));
-        if rows.is_empty() || self.tables.is_left_out(part) {
+        let Some(table) = self.tables.table(part).filter(|_| !rows.is_empty()) else {
             self.writing.held = None;
             return true;
-        }
+        };
+        let put = |row: &R| values(self.tables, part, &table, row);
         let statement = table.statement(self.connection.dialect, rows.iter().map(put));
         let tried = if statement.bytes() > self.connection.statement_bytes_max {
             // Written by a server that took more; whether it was is known by its mark alone.
@@ -312,19 +310,20 @@ impl Writer<'_> {
 
     /// Writes the rows of a part from the end of its list. Whether other parts may be tried now;
     /// rows that are left stay in the list.
-    async fn write_part<R: Clone>(
+    async fn write_part<R: Clone + Fields>(
         &mut self,
         part: Part,
         list: impl Fn(&mut Batch) -> &mut Vec<R>,
-        table: Table,
-        put: impl Fn(&R) -> Vec<Value>,
     ) -> bool
     where
         Held: From<(Part, i64, i64, Vec<R>)>,
     {
-        if self.tables.is_left_out(part) {
+        let tables = self.tables;
+        let Some(table) = tables.table(part) else {
             list(&mut self.writing.batch).clear();
-        }
+            return true;
+        };
+        let put = |row: &R| values(tables, part, &table, row);
         let mut chunk_rows = CHUNK_ROWS_MAX;
         loop {
             let (mut rows, statement) = {
@@ -334,7 +333,7 @@ impl Writer<'_> {
                 }
                 let bytes_max = self.connection.statement_bytes_max;
                 let (count, statement) =
-                    chunk(waiting, chunk_rows, bytes_max, self.connection.dialect, &table, &put);
+                    chunk(waiting, chunk_rows, bytes_max, self.connection.dialect, &table, put);
                 (waiting.split_off(waiting.len() - count), statement)
             };
             let count = rows.len();
@@ -348,7 +347,7 @@ impl Writer<'_> {
                 }
                 Tried::Refused(error) if count == 1 => {
                     let shown = put(&rows[0]).iter().map(Value::shown).collect::<Vec<_>>();
-                    let columns = table.columns.iter().copied().zip(shown).collect();
+                    let columns = table.names().into_iter().zip(shown).collect();
                     let dead = DeadRow { table: table.name, columns, error };
                     self.writing.outcome.dead.push(dead);
                 }
@@ -519,7 +518,8 @@ held_from!(
     Token: expired_tokens
 );
 
-/// Adds rows to those of a batch. Keys may then stand twice: the ledger merges them.
+/// Adds rows to those of a batch, which came earlier. Keys may then stand twice: they are merged
+/// by the ledger, or when they are written.
 pub(crate) fn append(batch: &mut Batch, more: Batch) {
     batch.members.extend(more.members);
     batch.torrents.extend(more.torrents);

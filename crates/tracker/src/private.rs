@@ -34,6 +34,7 @@ pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
 pub use members::{Credited, MemberState};
+pub use pending::LeftOut;
 pub use registry::{Loaded, TooManyChanges};
 pub use rows::{
     Batch, Client, Member, MemberDelta, MemberId, Passkey, PeerKey, PeerRow, PeerVisit, Pricing,
@@ -83,7 +84,8 @@ pub struct Private {
     rows_written: AtomicU64,
     /// Where the next batch begins.
     next_shard: AtomicUsize,
-    /// Since when the oldest row of the last batch had waited, seconds since 1970.
+    /// Since when the oldest row of the batch that is taken had waited, seconds since 1970;
+    /// `u64::MAX` where none is.
     taken_since_secs: AtomicU64,
 }
 

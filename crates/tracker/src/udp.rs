@@ -30,6 +30,12 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a client is told that brings no passkey. Transmission and aria2 know nothing of BEP 41, and
+/// their users cannot know: as of Ocelot they would read "Malformed announce". The reply is shorter
+/// than an announce.
+pub const NO_PASSKEY: &str =
+    "Your client sends no passkey over UDP: use the tracker's http:// address";
+
 type Reply = [u8; REPLY_BYTES_MAX];
 
 /// Replies to the datagrams of one batch. The caller owns it and uses it again.
@@ -219,7 +225,9 @@ impl Endpoint {
                 self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
                 match self.is_private {
                     // BEP 41 has no URL data for a scrape. Zeros would be taken for counts.
-                    true => Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp),
+                    true => {
+                        Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp.into())
+                    }
                     false => Step::Scrape(scrape),
                 }
             }
@@ -248,8 +256,8 @@ impl Endpoint {
                 Ok(announced) => self.announced(member.request.transaction_id, &announced, reply),
                 Err(refused) => self.refused(member.request.transaction_id, refused, reply),
             },
-            Step::Refused(transaction_id, refusal) => {
-                self.refused(*transaction_id, (*refusal).into(), reply)
+            Step::Refused(transaction_id, refused) => {
+                self.refused(*transaction_id, *refused, reply)
             }
             Step::Scrape(scrape) => self.scrape(scrape, reply),
             Step::Error(transaction_id, text) => error(*transaction_id, text, reply),
@@ -354,7 +362,7 @@ enum Step<'a> {
     Scrape(udp::Scrape<'a>),
     /// In private mode whether an announce is granted is known only where its swarm is.
     Member(MemberStep<'a>),
-    Refused(TransactionId, Refusal),
+    Refused(TransactionId, Refused),
     Error(TransactionId, &'static str),
 }
 
@@ -374,10 +382,11 @@ fn read_member<'a>(
 ) -> Step<'a> {
     let mut room = [0; 64];
     let Some(Route::MemberAnnounce(passkey)) = request.route(&mut room) else {
-        return Step::Refused(request.transaction_id, Refusal::NoPasskey);
+        let refused = Refused { refusal: Refusal::NoPasskey, text: NO_PASSKEY };
+        return Step::Refused(request.transaction_id, refused);
     };
     let Ok(passkey) = <[u8; 32]>::try_from(passkey) else {
-        return Step::Refused(request.transaction_id, Refusal::PasskeyUnknown);
+        return Step::Refused(request.transaction_id, Refusal::PasskeyUnknown.into());
     };
     let ahead = private.look_ahead(&passkey, &request.info_hash);
     Step::Member(MemberStep { source, request, passkey, ahead })

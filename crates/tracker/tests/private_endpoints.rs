@@ -9,7 +9,7 @@ use peerage_tracker::private::{
     Client, Clients, DeleteReason, Member, MemberId, Passkey, Pricing, Private, Terms, Torrent,
     TorrentId,
 };
-use peerage_tracker::udp::{Datagram, Replies};
+use peerage_tracker::udp::{Datagram, NO_PASSKEY, Replies};
 use peerage_tracker::{
     ConnectionKey, Connections, Limits, Now, PeerIds, Protocol, Refusal, Rules, Tracker, http, udp,
 };
@@ -291,7 +291,7 @@ fn members_are_answered_over_udp_by_the_path_in_the_url_data() {
 }
 
 #[test]
-fn refusals_over_udp_have_the_same_words() {
+fn refusals_over_udp_have_the_same_words_but_where_the_client_lacks_them() {
     let mut site = Site::new();
     let long = format!("/{}/announce", "k".repeat(60));
     let cases: [(Vec<u8>, Refusal); 9] = [
@@ -308,8 +308,13 @@ fn refusals_over_udp_have_the_same_words() {
     for (options, refusal) in cases {
         let before = site.refused(Protocol::Udp, refusal);
         let reply = site.announce_udp("192.0.2.2", 5000, 5, &options);
-        let expected = [b"\0\0\0\x03tid!", refusal.text().as_bytes()].concat();
+        let text = match refusal {
+            Refusal::NoPasskey => NO_PASSKEY,
+            refusal => refusal.text(),
+        };
+        let expected = [b"\0\0\0\x03tid!", text.as_bytes()].concat();
         assert_eq!(reply, expected, "{}", options.escape_ascii());
+        assert!(reply.len() <= 98 + options.len(), "no amplification");
         assert_eq!(site.refused(Protocol::Udp, refusal), before + 1);
     }
 }

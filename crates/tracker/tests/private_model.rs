@@ -342,12 +342,9 @@ impl Model {
         let is_seeder = left == Some(0);
         let is_first = before.is_none() || event == Event::Started;
         let (mut uploaded, mut downloaded) = (0, 0);
-        if let Some(before) = before.filter(|_| !is_first)
-            && before.uploaded <= announce.uploaded
-            && before.downloaded <= announce.downloaded
-        {
-            uploaded = announce.uploaded - before.uploaded;
-            downloaded = announce.downloaded - before.downloaded;
+        if let Some(before) = before.filter(|_| !is_first) {
+            uploaded = announce.uploaded.saturating_sub(before.uploaded);
+            downloaded = announce.downloaded.saturating_sub(before.downloaded);
         }
         self.credit(key, uploaded, downloaded);
         let completes =

@@ -322,7 +322,8 @@ config! {
         /// Who moves more bytes a second gets credit for none of it: such a number is made up.
         [Restart] bytes_per_sec_max: Bytes<1_048_576, 1_125_899_906_842_624> = Bytes(1 << 40);
         /// Most rows that wait for the database. Beyond it peers that were only seen again are not
-        /// written, and others later; what is owed to members always waits.
+        /// written, others later, and who leaves stays in the tables as if still there, until the
+        /// next start; `/metrics` counts each. What is owed to members always waits.
         [Restart] ledger_rows_max: Whole<1000, 100_000_000> = Whole(1_000_000);
         /// How long a client that asks for a torrent that was deleted is told why.
         [Restart] reasons_kept: Seconds<0, 2_592_000> = Seconds(86_400);

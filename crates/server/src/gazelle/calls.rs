@@ -255,7 +255,21 @@ impl Calls {
             return exchange(stream, request).await;
         }
         let name = ServerName::try_from(address.to_owned()).map_err(io::Error::other)?;
-        exchange(self.tls.connect(name, stream).await?, request).await
+        let stream = self.tls.connect(name, stream).await.map_err(explain)?;
+        exchange(stream, request).await
+    }
+}
+
+/// What to do where it is the site's certificate that is at fault.
+fn explain(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(what @ rustls::Error::InvalidCertificate(_)) => io::Error::other(format!(
+            "its certificate is not trusted ({what}): put who signed it among the system's \
+             authorities, or in the file that the environment names in SSL_CERT_FILE, and have \
+             gazelle.site_url name the host as the certificate does"
+        )),
+        _ => error,
     }
 }
 

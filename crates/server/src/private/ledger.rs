@@ -3,7 +3,9 @@
 //! What is owed is written every few seconds. A batch that fails goes back and is tried again with
 //! growing waits; a row that the database refuses goes to a file. Reloads and checks run beside.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use peerage_tracker::private::{Batch, Member, Private, Torrent};
 use peerage_tracker::{Now, Tracker};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 use utoipa::ToSchema;
 
@@ -59,6 +61,17 @@ pub(super) struct Ledger {
     failures: u32,
     /// When it was last logged that nothing can be written, and why.
     complained: Option<(Instant, peerage_sql::Error)>,
+    desk: Desk,
+}
+
+/// Where work on the tables is asked for. It is done beside the flushes.
+#[derive(Clone)]
+struct Desk {
+    store: Arc<Store>,
+    tracker: Arc<Tracker>,
+    updates: Option<Arc<Updates>>,
+    clock: Clock,
+    tables: Arc<Tables>,
 }
 
 /// What else the thread needs.
@@ -109,10 +122,18 @@ impl Ledger {
         tracker: Arc<Tracker>,
         around: Around,
     ) -> Self {
+        let desk = Desk {
+            store: Arc::clone(&store),
+            tracker: Arc::clone(&tracker),
+            updates: around.updates.clone(),
+            clock: around.clock,
+            tables: Arc::clone(&around.tables),
+        };
         Self {
             store,
             tracker,
             around,
+            desk,
             flush_interval: settings.flush_interval,
             stop_timeout: settings.stop_timeout,
             is_gazelle: matches!(settings.store.schema, Schema::Gazelle(_)),
@@ -127,28 +148,11 @@ impl Ledger {
                 calls.run().await;
             })
         });
-        let mut flush_at = Instant::now() + self.flush_interval;
-        let mut expire_at = Instant::now() + EXPIRE_EVERY;
-        loop {
-            match timeout_at(flush_at.min(expire_at), jobs.recv()).await {
-                Ok(Some(Job::Reload)) => self.start_reload(),
-                Ok(Some(Job::Check(reply))) => self.start_check(reply),
-                Ok(Some(Job::Manage(work))) => {
-                    let tables = Arc::clone(&self.around.tables);
-                    tokio::spawn(async move { tables.in_turn(work(Arc::clone(&tables))).await });
-                }
-                Ok(Some(Job::Stop) | None) => break,
-                Err(_) if Instant::now() >= flush_at => {
-                    if self.flush().await {
-                        self.follow_changes().await;
-                    }
-                    flush_at = Instant::now() + self.pause();
-                }
-                Err(_) => {
-                    self.expire();
-                    expire_at = Instant::now() + EXPIRE_EVERY;
-                }
-            }
+        let expiring = expire(Arc::clone(&self.tracker), self.around.clock);
+        // Beside each other: a database that is waited for holds up no expiry.
+        tokio::select! {
+            never = expiring => match never {},
+            () = self.follow(&mut jobs) => {}
         }
         if let Some(telling) = telling {
             telling.abort();
@@ -157,13 +161,32 @@ impl Ledger {
         Ok(())
     }
 
-    /// Goes on with dropping peers that were not heard from: all of them in a minute.
-    fn expire(&self) {
-        let private = private(&self.tracker);
-        let totals = private.totals();
-        let all = totals.torrents + totals.seeders + totals.leechers;
-        let looks = u32::try_from(all / 60).unwrap_or(u32::MAX);
-        private.expire(self.around.clock.now(), looks.max(EXPIRE_LOOKS_MIN));
+    /// Flushes, and does what it is asked for, until that is to stop: also while it waits for a
+    /// database.
+    async fn follow(&mut self, jobs: &mut mpsc::Receiver<Job>) {
+        let desk = self.desk.clone();
+        loop {
+            let flush_at = Instant::now() + self.pause();
+            while let Ok(job) = timeout_at(flush_at, jobs.recv()).await {
+                if desk.take(job) == Then::Stop {
+                    return;
+                }
+            }
+            let mut flushing = pin!(async {
+                if self.flush().await {
+                    self.follow_changes().await;
+                }
+            });
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut flushing => break,
+                    job = jobs.recv() => if desk.take(job) == Then::Stop {
+                        return;
+                    },
+                }
+            }
+        }
     }
 
     /// How long to wait for the next flush.
@@ -235,43 +258,28 @@ impl Ledger {
     /// they are being read.
     async fn follow_changes(&self) {
         if self.around.tables.is_to_be_read().await {
-            self.start_reload();
+            self.desk.start_reload();
         }
-    }
-
-    /// Reads the tables again. Announces go on, and so do flushes.
-    fn start_reload(&self) {
-        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, updates) =
-            (Arc::clone(&self.around.tables.reading), self.around.updates.clone());
-        tokio::spawn(async move {
-            let _one_at_a_time = reading.lock().await;
-            match reload(&store, &tracker, updates).await {
-                Ok(()) => info!("members, torrents, tokens and clients are as in the tables"),
-                Err(error) => error!("{error}; members and torrents stay as they were"),
-            }
-        });
-    }
-
-    fn start_check(&self, reply: oneshot::Sender<Result<Check, String>>) {
-        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, now) = (Arc::clone(&self.around.tables.reading), self.around.clock.now());
-        tokio::spawn(async move {
-            let _one_at_a_time = reading.lock().await;
-            // Who asked may have gone.
-            let _ = reply.send(check(&store, private(&tracker), now).await);
-        });
     }
 
     /// Writes what is left, for a bounded time; what is left then is kept in a file.
     async fn finish(&mut self) {
         let deadline = Instant::now() + self.stop_timeout;
-        while !matches!(timeout_at(deadline, self.flush()).await, Ok(true)) {
-            let pause = self.pause().min(Duration::from_secs(1));
-            if Instant::now() + pause >= deadline {
+        loop {
+            // Of a flush that was given up.
+            let rest = self.store.take_back().await;
+            private(&self.tracker).ledger().put_back(rest);
+            if Instant::now() >= deadline {
                 break;
             }
-            tokio::time::sleep(pause).await;
+            match timeout_at(deadline, self.flush()).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    let pause = self.pause().min(Duration::from_secs(1));
+                    sleep_until(deadline.min(Instant::now() + pause)).await;
+                }
+                Err(_) => {}
+            }
         }
         let left = private(&self.tracker).ledger().take_batch(usize::MAX);
         let held = self.store.hold(left).await;
@@ -285,6 +293,63 @@ impl Ledger {
         if timeout(CLOSE_TIME_MAX, self.store.close()).await.is_err() {
             warn!("the database did not let us go in time");
         }
+    }
+}
+
+/// What a job leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Stop,
+}
+
+impl Desk {
+    fn take(&self, job: Option<Job>) -> Then {
+        match job {
+            Some(Job::Reload) => self.start_reload(),
+            Some(Job::Check(reply)) => self.start_check(reply),
+            Some(Job::Manage(work)) => {
+                let tables = Arc::clone(&self.tables);
+                tokio::spawn(async move { tables.in_turn(work(Arc::clone(&tables))).await });
+            }
+            Some(Job::Stop) | None => return Then::Stop,
+        }
+        Then::GoOn
+    }
+
+    /// Reads the tables again. Announces go on, and so do flushes.
+    fn start_reload(&self) {
+        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
+        let (reading, updates) = (Arc::clone(&self.tables.reading), self.updates.clone());
+        tokio::spawn(async move {
+            let _one_at_a_time = reading.lock().await;
+            match reload(&store, &tracker, updates).await {
+                Ok(()) => info!("members, torrents, tokens and clients are as in the tables"),
+                Err(error) => error!("{error}; members and torrents stay as they were"),
+            }
+        });
+    }
+
+    fn start_check(&self, reply: oneshot::Sender<Result<Check, String>>) {
+        let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
+        let (reading, now) = (Arc::clone(&self.tables.reading), self.clock.now());
+        tokio::spawn(async move {
+            let _one_at_a_time = reading.lock().await;
+            // Who asked may have gone.
+            let _ = reply.send(check(&store, private(&tracker), now).await);
+        });
+    }
+}
+
+/// Drops peers that were not heard from, all of them in a minute, for ever.
+async fn expire(tracker: Arc<Tracker>, clock: Clock) -> Infallible {
+    loop {
+        sleep(EXPIRE_EVERY).await;
+        let private = private(&tracker);
+        let totals = private.totals();
+        let all = totals.torrents + totals.seeders + totals.leechers;
+        let looks = u32::try_from(all / 60).unwrap_or(u32::MAX);
+        private.expire(clock.now(), looks.max(EXPIRE_LOOKS_MIN));
     }
 }
 

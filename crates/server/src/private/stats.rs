@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerage_tracker::private::Totals;
+use peerage_tracker::private::{LeftOut, Totals};
 use peerage_tracker::{Now, Tracker};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -54,10 +54,23 @@ pub(crate) struct PrivateStats {
     pub(crate) rows_waiting: u64,
     /// How long the oldest of them waits; 0 where none does.
     pub(crate) oldest_row_secs: u64,
+    /// Rows that found no room among them (private.ledger_rows_max).
+    pub(crate) rows_left_out: RowsLeftOut,
     /// Rows that were written since the start, about.
     pub(crate) rows_written: u64,
     /// Of the database.
     pub(crate) database: Writing,
+}
+
+/// Rows of peers that were not written. Credit always is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct RowsLeftOut {
+    /// Of peers that stopped or expired: the tables have them as active until the next start.
+    pub(crate) gone: u64,
+    /// Of peers that changed: written with a later announce.
+    pub(crate) changed: u64,
+    /// Of peers that were only seen again.
+    pub(crate) seen: u64,
 }
 
 /// Whose tables there are.
@@ -90,6 +103,7 @@ impl PrivateStats {
     ) -> Option<Self> {
         let private = tracker.private()?;
         let (totals, ledger) = (private.totals(), private.ledger());
+        let LeftOut { gone, changed, seen } = ledger.left_out();
         let Totals { credited, .. } = totals;
         Some(Self {
             tables: if view.is_gazelle { Owner::Gazelle } else { Owner::Peerage },
@@ -103,6 +117,7 @@ impl PrivateStats {
             credited_per_sec,
             rows_waiting: ledger.len() as u64,
             oldest_row_secs: ledger.oldest(now).unwrap_or_default().as_secs(),
+            rows_left_out: RowsLeftOut { gone, changed, seen },
             rows_written: private.rows_written(),
             database: view.accounting.writing(now, view.readonly),
         })

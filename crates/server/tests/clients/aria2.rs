@@ -6,7 +6,7 @@ use std::process::Command;
 
 use peerage_testkit::{Process, Signal, free_port};
 
-use crate::client::{Client, Family, Job, UPLOAD_KIB_MAX, program};
+use crate::client::{Client, Family, Job, program};
 
 struct Aria2(Process);
 
@@ -14,7 +14,7 @@ pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
     let mut command = Command::new(program("aria2c")?);
     let listen = format!("--listen-port={}", free_port());
     let datagrams = format!("--dht-listen-port={}", free_port());
-    let upload = format!("--max-upload-limit={UPLOAD_KIB_MAX}K");
+    let upload = format!("--max-upload-limit={}K", job.upload_kib_max);
     command.args([&listen, &datagrams, &upload]).arg("--dir").arg(&job.content);
     command.args([
         "--no-conf",
@@ -48,6 +48,11 @@ impl Client for Aria2 {
 
     fn leave(&mut self) -> Result<(), String> {
         self.0.signal(Signal::Interrupt)
+    }
+
+    fn tracker_text(&mut self) -> Result<String, String> {
+        let log = self.0.log();
+        Ok(log.lines().rev().find(|line| line.contains("racker")).unwrap_or_default().to_owned())
     }
 
     fn process(&mut self) -> &mut Process {

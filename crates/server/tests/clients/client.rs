@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerage_testkit::Process;
+use peerage_testkit::{Process, Signal};
 
 /// How long a client may take for what takes it a second or two on an idle machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -22,6 +22,18 @@ pub(crate) struct Job {
     pub(crate) state: PathBuf,
     /// The address its tracker is asked at.
     pub(crate) family: Family,
+    /// Most KiB a second it uploads.
+    pub(crate) upload_kib_max: u32,
+}
+
+/// What a client shows its user to have moved of its torrent, in bytes, since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// What peers were sent.
+    pub(crate) uploaded: u64,
+    /// What peers sent and was of use: without what was there already, came in part, or failed its
+    /// hash.
+    pub(crate) downloaded: u64,
 }
 
 /// The loopback address clients and tracker meet at.
@@ -40,6 +52,27 @@ pub(crate) trait Client: Send {
 
     /// Makes it leave the swarm with `stopped`, as its user would.
     fn leave(&mut self) -> Result<(), String>;
+
+    /// Makes it take part again, after it has left.
+    fn come_back(&mut self) -> Result<(), String> {
+        Err("this client cannot be told to come back".to_owned())
+    }
+
+    /// Ends it as its user would. It keeps what it needs to go on when it is started again.
+    fn quit(&mut self) -> Result<(), String> {
+        self.process().signal(Signal::Terminate)?;
+        self.process().ended(LIMIT).map(drop)
+    }
+
+    /// What it says to have moved.
+    fn figures(&mut self) -> Result<Figures, String> {
+        Err("this client cannot be asked what it has moved".to_owned())
+    }
+
+    /// What its user sees of the tracker's last answer.
+    fn tracker_text(&mut self) -> Result<String, String> {
+        Err("this client cannot be asked what the tracker said".to_owned())
+    }
 
     /// Its process, to be looked after and explained by.
     fn process(&mut self) -> &mut Process;

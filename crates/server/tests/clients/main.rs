@@ -9,6 +9,8 @@
 //! | UDP over IPv6 | aria2 | its UDP trackers are IPv4 only |
 //! | UDP over IPv6 | Transmission | it asks from a global address of the host or not at all |
 //!
+//! In `private` they are members of a private tracker, and what they are credited is compared.
+//!
 //! `cargo xtask setup` installs the clients. Without them these tests fail; none is skipped.
 
 mod aria2;
@@ -16,6 +18,7 @@ mod client;
 mod libtorrent;
 mod meeting;
 mod payload;
+mod private;
 mod qbittorrent;
 mod transmission;
 
@@ -27,6 +30,9 @@ use client::{Family, Kind};
 use meeting::{Meeting, Party, Protocol};
 use payload::{Order, Payload};
 use peerage_testkit::{Folder, Server};
+
+/// 50 MiB.
+const PAYLOAD_BYTES: usize = 50 << 20;
 
 /// Meetings at a time. Each is two clients, which wait most of the time.
 const MEETINGS_MAX: usize = 6;
@@ -76,7 +82,7 @@ fn client_that_is_killed_disappears_and_one_that_announces_stays() {
     let meeting = Meeting { seeder: aria2, leecher: aria2, family: Family::V4 };
     let outlive = || {
         let folder = Folder::new("clients")?;
-        let payload = Payload::make(folder.inner("payload")?)?;
+        let payload = Payload::make(folder.inner("payload")?, PAYLOAD_BYTES)?;
         let flags = ["--interval", "2", "--min-interval", "1", "--max-interval", "2"];
         let settings =
             [("PEERAGE__ANNOUNCE__JITTER", "0s"), ("PEERAGE__ANNOUNCE__PEER_TIMEOUT", "10s")];
@@ -135,7 +141,7 @@ fn check(meetings: &[Meeting]) {
 
 fn hold(meetings: &[Meeting]) -> Result<Vec<String>, String> {
     let folder = Folder::new("clients")?;
-    let payload = Payload::make(folder.inner("payload")?)?;
+    let payload = Payload::make(folder.inner("payload")?, PAYLOAD_BYTES)?;
     let server = Server::start(&program(), &[])?;
     let orders = orders(meetings, &server, &folder);
     let hashes = payload.torrents(&orders)?;

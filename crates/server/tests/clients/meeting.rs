@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use peerage_testkit::{Counts, Folder, Server, Signal, Wait, wait_for};
 
-use crate::client::{Client, Family, Job, Kind, LIMIT};
+use crate::client::{Client, Family, Job, Kind, LIMIT, UPLOAD_KIB_MAX};
 use crate::payload::Payload;
 
 /// How often clients that do not get on are told to announce again.
@@ -35,7 +35,7 @@ pub(crate) struct Meeting {
 impl Meeting {
     /// Who comes to the swarm first. Transmission dials nobody on loopback, so that the other one
     /// has to be told of it, and so comes last. For the rest either order would do.
-    fn first(self) -> Role {
+    pub(crate) fn first(self) -> Role {
         match self.leecher.0 {
             Kind::Transmission => Role::Leecher,
             _ => Role::Seeder,
@@ -43,9 +43,12 @@ impl Meeting {
     }
 }
 
+/// A part in a meeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
+    /// Has the file.
     Seeder,
+    /// Wants it.
     Leecher,
 }
 
@@ -112,6 +115,7 @@ impl Party<'_> {
                 content,
                 state: folder.inner(state)?,
                 family: meeting.family,
+                upload_kib_max: UPLOAD_KIB_MAX,
             })
         };
         let (first, second) = (job(first, "first")?, job(second, "second")?);
@@ -136,12 +140,14 @@ impl Party<'_> {
             content: self.payload.folder.clone(),
             state: folder.inner("seeder")?,
             family: meeting.family,
+            upload_kib_max: UPLOAD_KIB_MAX,
         };
         let leecher = Job {
             torrent: leecher,
             content: content.to_owned(),
             state: folder.inner("leecher")?,
             family: meeting.family,
+            upload_kib_max: UPLOAD_KIB_MAX,
         };
         match meeting.first() {
             Role::Seeder => {

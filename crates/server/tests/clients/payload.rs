@@ -7,8 +7,6 @@ use std::process::Stdio;
 
 use crate::libtorrent::python;
 
-/// 50 MiB.
-const BYTES: usize = 50 << 20;
 const NAME: &str = "payload.bin";
 
 /// The file, and where it is.
@@ -30,7 +28,7 @@ pub(crate) struct Order {
 
 impl Payload {
     /// Makes the file in `folder`, the same every time.
-    pub(crate) fn make(folder: PathBuf) -> Result<Self, String> {
+    pub(crate) fn make(folder: PathBuf, length: usize) -> Result<Self, String> {
         // SplitMix64: a pseudo-random sequence of which no piece equals another.
         let mut state = 0x5045_4552_4147_4531_u64;
         let mut next = || {
@@ -39,10 +37,11 @@ impl Payload {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
         };
-        let mut bytes = Vec::with_capacity(BYTES);
-        while bytes.len() < BYTES {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
             bytes.extend_from_slice(&next().to_le_bytes());
         }
+        bytes.truncate(length);
         fs::write(folder.join(NAME), &bytes).map_err(|error| error.to_string())?;
         Ok(Self { bytes, folder })
     }

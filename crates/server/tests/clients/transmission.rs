@@ -6,12 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use peerage_testkit::{Process, Wait, free_port, http, wait_for};
+use serde_json::{Value, json};
 
-use crate::client::{Client, Family, Job, LIMIT, UPLOAD_KIB_MAX, program, text};
+use crate::client::{Client, Family, Figures, Job, LIMIT, program, text};
 
 struct Transmission {
     process: Process,
     rpc: SocketAddr,
+    /// What it had moved when it was started.
+    before: Figures,
 }
 
 pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
@@ -23,14 +26,17 @@ pub(crate) fn start(job: &Job) -> Result<Box<dyn Client>, String> {
     command.args(["--foreground", "--log-debug", "--config-dir"]).arg(&job.state);
     command.env("HOME", &job.state);
     let process = Process::start("Transmission", &mut command, &job.state.join("log"))?;
-    let mut client = Transmission { process, rpc };
-    wait_for("answer of Transmission's RPC", LIMIT, || match client.call("session-get", "") {
-        Ok(()) => Ok(Wait::Done(())),
-        Err(what) if client.process.is_alive() => Ok(Wait::NotYet(what)),
-        Err(what) => Err(what),
+    let mut client = Transmission { process, rpc, before: Figures::default() };
+    wait_for("answer of Transmission's RPC", LIMIT, || {
+        match client.call("session-get", &json!({})) {
+            Ok(_) => Ok(Wait::Done(())),
+            Err(what) if client.process.is_alive() => Ok(Wait::NotYet(what)),
+            Err(what) => Err(what),
+        }
     })
     .map_err(|what| client.process.explain(&what))?;
-    client.call("torrent-add", &format!("\"filename\": \"{}\"", text(&job.torrent)))?;
+    client.call("torrent-add", &json!({"filename": text(&job.torrent)}))?;
+    client.before = client.ever()?;
     Ok(Box::new(client))
 }
 
@@ -42,6 +48,7 @@ fn settings(job: &Job, rpc_port: u16) -> String {
         Family::V6 => "\"bind-address-ipv4\": \"0.0.0.0\"",
     };
     let (peer_port, content) = (free_port(), text(&job.content));
+    let upload_kib_max = job.upload_kib_max;
     format!(
         "{{
             {bind},
@@ -57,7 +64,7 @@ fn settings(job: &Job, rpc_port: u16) -> String {
             \"rpc-authentication-required\": false,
             \"rpc-bind-address\": \"127.0.0.1\",
             \"rpc-port\": {rpc_port},
-            \"speed-limit-up\": {UPLOAD_KIB_MAX},
+            \"speed-limit-up\": {upload_kib_max},
             \"speed-limit-up-enabled\": true,
             \"utp-enabled\": false
         }}\n"
@@ -66,28 +73,64 @@ fn settings(job: &Job, rpc_port: u16) -> String {
 
 impl Transmission {
     /// Calls `method` of the RPC. The first answer is a refusal that holds the session's id.
-    fn call(&self, method: &str, arguments: &str) -> Result<(), String> {
+    fn call(&self, method: &str, arguments: &Value) -> Result<Value, String> {
         const ID: &str = "X-Transmission-Session-Id";
         let path = "/transmission/rpc";
-        let body = format!("{{\"method\": \"{method}\", \"arguments\": {{{arguments}}}}}");
+        let body = json!({"method": method, "arguments": arguments}).to_string();
         let refusal = http::post(self.rpc, path, &[], body.as_bytes())?;
         let id = refusal.header(ID).ok_or("Transmission's RPC gives no session id")?;
         let reply = http::post(self.rpc, path, &[(ID, id)], body.as_bytes())?;
-        let answer = String::from_utf8_lossy(&reply.body);
-        if answer.contains("\"result\":\"success\"") {
-            return Ok(());
+        let answer: Value = serde_json::from_slice(&reply.body)
+            .map_err(|error| format!("{method} was answered with no JSON: {error}"))?;
+        match answer["result"].as_str() {
+            Some("success") => Ok(answer["arguments"].clone()),
+            _ => Err(format!("{method} was answered with {answer}")),
         }
-        Err(format!("{method} was answered with {answer}"))
+    }
+
+    /// Fields of the one torrent there is.
+    fn torrent(&self, fields: &[&str]) -> Result<Value, String> {
+        let answer = self.call("torrent-get", &json!({"fields": fields}))?;
+        Ok(answer["torrents"][0].clone())
+    }
+
+    /// What it has moved since the torrent was added. It shows as downloaded also what came of a
+    /// piece that is not whole, which it announces once it is, and what came of a block before its
+    /// connection ended, which it never does: what it has verified is what it announces.
+    fn ever(&self) -> Result<Figures, String> {
+        let torrent = self.torrent(&["uploadedEver", "downloadedEver", "haveValid"])?;
+        let number =
+            |name: &str| torrent[name].as_u64().ok_or_else(|| format!("no {name} in {torrent}"));
+        let downloaded = number("downloadedEver")?.min(number("haveValid")?);
+        Ok(Figures { uploaded: number("uploadedEver")?, downloaded })
     }
 }
 
 impl Client for Transmission {
     fn reannounce(&mut self) -> Result<(), String> {
-        self.call("torrent-reannounce", "")
+        self.call("torrent-reannounce", &json!({})).map(drop)
     }
 
     fn leave(&mut self) -> Result<(), String> {
-        self.call("torrent-stop", "")
+        self.call("torrent-stop", &json!({})).map(drop)
+    }
+
+    fn come_back(&mut self) -> Result<(), String> {
+        self.call("torrent-start", &json!({})).map(drop)
+    }
+
+    fn figures(&mut self) -> Result<Figures, String> {
+        let Figures { uploaded, downloaded } = self.ever()?;
+        Ok(Figures {
+            uploaded: uploaded - self.before.uploaded,
+            downloaded: downloaded - self.before.downloaded,
+        })
+    }
+
+    fn tracker_text(&mut self) -> Result<String, String> {
+        let torrent = self.torrent(&["trackerStats"])?;
+        let text = torrent["trackerStats"][0]["lastAnnounceResult"].as_str();
+        text.map(str::to_owned).ok_or_else(|| format!("no tracker in {torrent}"))
     }
 
     fn process(&mut self) -> &mut Process {

@@ -57,7 +57,7 @@ pub(crate) struct Load {
 }
 
 /// What the tables are to say, each row as its columns with blanks between them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Owed {
     /// Member, uploaded, downloaded.
     pub(crate) members: BTreeMap<u32, (u64, u64)>,
@@ -196,6 +196,13 @@ impl Crowd {
         }
     }
 
+    /// All clients throw away what they have, and will begin anew.
+    pub(crate) fn begin_anew(&mut self) {
+        for peer in &mut self.peers {
+            (peer.left, peer.is_here) = (SIZE, false);
+        }
+    }
+
     /// Takes the clients of both as one crowd.
     pub(crate) fn with(mut self, others: Self) -> Self {
         self.peers.extend(others.peers);
@@ -259,6 +266,33 @@ impl Crowd {
             peers: sorted(peers.collect()),
             snatches: sorted(snatches.collect()),
         }
+    }
+}
+
+impl Owed {
+    /// Panics with the rows that differ from what is owed.
+    #[track_caller]
+    pub(crate) fn check(&self, owed: &Self) {
+        let differ = |found: &[String], owed: &[String]| -> Vec<String> {
+            let only = |rows: &[String], others: &[String], mark: &str| -> Vec<String> {
+                let only = rows.iter().filter(|row| !others.contains(row));
+                only.map(|row| format!("{mark} {row}")).collect()
+            };
+            [only(found, owed, "found"), only(owed, found, "owed ")].concat()
+        };
+        let members = |of: &Self| -> Vec<String> {
+            let text = |(id, (up, down)): (&u32, &(u64, u64))| format!("{id} {up} {down}");
+            of.members.iter().map(text).collect()
+        };
+        let rows = [
+            differ(&members(self), &members(owed)),
+            differ(&self.torrents, &owed.torrents),
+            differ(&self.peers, &owed.peers),
+            differ(&self.snatches, &owed.snatches),
+        ];
+        let rows = rows.concat();
+        assert!(rows.is_empty(), "{} rows: {:#?}", rows.len(), &rows[..rows.len().min(20)]);
+        assert_eq!(self.snatches.len(), owed.snatches.len(), "each once");
     }
 }
 

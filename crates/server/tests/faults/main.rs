@@ -9,4 +9,5 @@ mod mariadb;
 mod mistakes;
 mod own;
 mod stop;
+mod tls;
 mod tracker;

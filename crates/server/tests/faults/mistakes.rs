@@ -16,7 +16,7 @@ const PASSWORDS: [&str; 3] = ["s3cret", MariaDb::PASSWORD, "a%20pass%3Aword%2Fwi
 /// Starts a tracker on the database at `url`, which is to end at once and to say all of `words` in
 /// one line.
 #[track_caller]
-fn check(url: &str, settings: &[(&str, &str)], words: &[&str]) {
+pub(crate) fn check(url: &str, settings: &[(&str, &str)], words: &[&str]) {
     let data = Data::new();
     let data_dir = data.path().to_str().expect("it is text");
     let arguments = ["--private", "--data-dir", data_dir, "-p", "0", "--bind", "127.0.0.1"];

@@ -90,7 +90,7 @@ fn killed_and_stopped_postgres_costs_no_announce_and_no_byte() {
         wait_for_writes(&tracker);
     });
     tracker.stop().expect("it ends well");
-    assert_eq!(postgres_tables(&database), crowd.owed());
+    postgres_tables(&database).check(&crowd.owed());
     assert!(data.refused(SUMS).0.is_empty() && !data.has_leftovers());
 }
 
@@ -131,6 +131,6 @@ fn sqlite_that_another_program_holds_costs_no_announce_and_no_byte() {
     });
     tracker.stop().expect("it ends well");
     let query = |sql: &str| sqlite_query(&data, sql);
-    assert_eq!(tables(query, "hex(peer_id)"), crowd.owed());
+    tables(query, "hex(peer_id)").check(&crowd.owed());
     assert!(data.refused(SUMS).0.is_empty() && !data.has_leftovers());
 }

@@ -1,5 +1,5 @@
-//! Nodes that share their swarms by way of a real Redis: what clients of one see of those of
-//! another.
+//! Nodes that share their swarms by way of a real Redis or Valkey: what clients of one see of
+//! those of another.
 
 mod faults;
 mod llmpt;
@@ -8,3 +8,4 @@ mod meeting;
 mod node;
 mod places;
 mod releases;
+mod valkey;

@@ -11,7 +11,10 @@ use crate::node::{Node, SOON, Says, WAYS, Way};
 
 #[test]
 fn peer_announced_at_one_node_is_handed_out_by_another() -> Result<(), String> {
-    let redis = Redis::start(&[])?;
+    check_handing_out(&Redis::start(&[])?)
+}
+
+pub(crate) fn check_handing_out(redis: &Redis) -> Result<(), String> {
     let (first, second) = (Node::start(&redis.url())?, Node::start(&redis.url())?);
     first.await_connected()?;
     second.await_connected()?;
@@ -34,7 +37,10 @@ fn peer_announced_at_one_node_is_handed_out_by_another() -> Result<(), String> {
 
 #[test]
 fn first_announce_waits_for_the_peers_of_other_nodes() -> Result<(), String> {
-    let redis = Redis::start(&[])?;
+    check_first_announce(&Redis::start(&[])?)
+}
+
+pub(crate) fn check_first_announce(redis: &Redis) -> Result<(), String> {
     // Far longer than a trip takes, on a machine that is busy too.
     let patient = [("PEERAGE__SHARED__COLD_WAIT_MS", "1000")];
     let first = Node::start_with(&redis.url(), &patient)?;
@@ -57,7 +63,10 @@ fn first_announce_waits_for_the_peers_of_other_nodes() -> Result<(), String> {
 
 #[test]
 fn counts_agree_and_who_stops_at_one_is_gone_at_all() -> Result<(), String> {
-    let redis = Redis::start(&[])?;
+    check_counts(&Redis::start(&[])?)
+}
+
+pub(crate) fn check_counts(redis: &Redis) -> Result<(), String> {
     let nodes =
         [Node::start(&redis.url())?, Node::start(&redis.url())?, Node::start(&redis.url())?];
     nodes.iter().try_for_each(Node::await_connected)?;
@@ -107,7 +116,10 @@ const QUICK: [(&str, &str); 4] = [
 
 #[test]
 fn each_peer_expires_by_its_own_clock_at_every_node() -> Result<(), String> {
-    let redis = Redis::start(&[])?;
+    check_expiry(&Redis::start(&[])?)
+}
+
+pub(crate) fn check_expiry(redis: &Redis) -> Result<(), String> {
     let nodes = [Node::start_with(&redis.url(), &QUICK)?, Node::start_with(&redis.url(), &QUICK)?];
     nodes.iter().try_for_each(Node::await_connected)?;
     nodes[0].announce(Way::UdpV4, 5, 1000, Says::Seeding)?;

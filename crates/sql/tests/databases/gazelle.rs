@@ -300,9 +300,17 @@ fn peers_are_read_back_and_forgotten_at_the_start() {
             let expected = [1, 2, 4].map(|member| (key(member, 1, ODD_PEER_ID), 100));
             assert_eq!(kept, expected);
             assert_eq!(store.peers(1_700_000_001).await, Ok(Vec::new()), "they are older");
-            store.clear().await.expect("it may delete");
+            let rows = || query(&site, "SELECT COUNT(*) FROM xbt_files_users").concat();
+            store.clear(Some(1_700_000_000)).await.expect("it may delete");
+            assert_eq!(rows(), "3", "those that are back");
+            store.clear(Some(1_700_000_001)).await.expect("it may delete");
+            assert_eq!(rows(), "0", "they are older");
+            let peers = Batch { peers: first_batch().peers, ..Batch::default() };
+            store.write(peers).await;
+            assert_ne!(rows(), "0");
+            store.clear(None).await.expect("it may delete");
+            assert_eq!(rows(), "0", "nobody is back");
         });
-        assert_eq!(query(&site, "SELECT COUNT(*) FROM xbt_files_users"), ["0"]);
         let stands = &query(&site, torrents(tables))[..1];
         assert_eq!(stands, ["1 0 0 9 -1000 0 1"]);
     }
@@ -332,7 +340,7 @@ fn nothing_is_written_where_nothing_is_to_be() {
         let store = peerage_sql::Store::open(&options).await.expect("it is there");
         let outcome = store.write(first_batch()).await;
         assert_eq!((outcome.error, outcome.left.rows()), (None, 0), "it is dropped");
-        store.clear().await.expect("nothing is done");
+        store.clear(None).await.expect("nothing is done");
         assert_eq!(store.hold(first_batch()).await, []);
     });
     assert_eq!(query(&site, "SELECT COUNT(*) FROM xbt_files_users"), ["0"]);
@@ -350,4 +358,24 @@ fn database_that_is_no_site_is_told_by_its_missing_tables() {
     let error = run(async { peerage_sql::Store::open(&options(&wrong, AUTO)).await.err() });
     let Some(Error::Setup(what)) = error else { panic!("{error:?}") };
     assert!(what.contains("1045") && !what.contains("without"), "{what}");
+}
+
+#[test]
+fn snatches_of_registered_torrents_are_read_back() {
+    for tables in [GazelleTables::WhatCd, GazelleTables::Ops] {
+        let site = site(tables, SqlMode::Strict);
+        let many = "INSERT INTO xbt_snatched (uid, fid, tstamp, IP) \
+                    SELECT seq % 1000, 1 + seq % 5000, 0, '' FROM seq_1_to_30000";
+        site.query(many).expect("there is no key");
+        let mut found = Vec::new();
+        let torrents: Vec<_> = (1..=4000).map(TorrentId).collect();
+        run(async {
+            let store = open(&site.url(), AUTO).await;
+            let give = |member: MemberId, torrent: TorrentId| found.push((member.0, torrent.0));
+            store.snatches(&torrents, give).await.expect("it reads");
+        });
+        // 6 of each, and those of 1000 torrents are of none that is registered.
+        assert_eq!(found.len(), 24_000, "{tables:?}");
+        assert!(found.iter().all(|(member, torrent)| member % 1000 == (torrent - 1) % 1000));
+    }
 }

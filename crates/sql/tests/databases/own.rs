@@ -1,5 +1,7 @@
 //! Our own tables in SQLite, MariaDB and PostgreSQL: the same tests for each.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use peerage_proto::InfoHash;
 use peerage_sql::{
     Access, EDITS_MAX, Edit, Edited, ManageError, MemberEntry, NotEdited, Schema, Store,
@@ -7,7 +9,7 @@ use peerage_sql::{
 };
 use peerage_testkit::{Folder, MariaDb, Postgres, SqlMode};
 use peerage_tracker::private::{
-    Batch, Client, Member, MemberId, Passkey, Pricing, Token, Torrent, TorrentId,
+    Batch, Client, Member, MemberId, Passkey, PeerRow, Pricing, Token, Torrent, TorrentId,
 };
 
 use crate::gazelle::check_written;
@@ -191,6 +193,7 @@ fn every_table_is_written_and_read_back() {
         (row.announces, row.timespent_secs) = (seen.announces, seen.timespent_secs);
         (row.seedtime_secs, row.at_secs) = (seen.seedtime_secs, seen.at_secs);
         (row.upload_speed, row.download_speed) = (0, 0);
+        let again = row.clone();
         assert_eq!(store.peers(0).await, Ok(vec![row]), "{name}");
         let entry = own.member(ann).await.expect("it reads").expect("it is there");
         assert_eq!((entry.uploaded, entry.downloaded), (11, 22), "{name}");
@@ -202,8 +205,50 @@ fn every_table_is_written_and_read_back() {
         assert_eq!((tokens[0].downloaded, tokens[0].expired), (55, true), "{name}");
         own.put_token(tokens[0].token).await.expect("both are there");
         assert_eq!(store.load().await.expect("it reads").tokens, [tokens[0].token]);
-        store.clear().await.expect("it writes");
-        assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
+        let mut snatches = Vec::new();
+        let give = |member, torrent| snatches.push((member, torrent));
+        store.snatches(&[file], give).await.expect("it reads");
+        assert_eq!(snatches, [(ann, file)], "{name}");
+        check_cleared(name, store, again).await;
+    });
+}
+
+/// Who is here after a start, where `row` is the only peer.
+async fn check_cleared(name: &str, store: &Store, row: PeerRow) {
+    store.clear(None).await.expect("it writes");
+    assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+    let at_secs = since.as_secs();
+    let peers = vec![PeerRow { at_secs, ..row }];
+    check_written(&store.write(Batch { peers, ..Batch::default() }).await, 1);
+    store.clear(Some(at_secs)).await.expect("it writes");
+    assert_eq!(store.peers(0).await.expect("it reads").len(), 1, "{name}: it was just here");
+    store.clear(Some(at_secs + 1)).await.expect("it writes");
+    assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: it was here too long ago");
+}
+
+#[test]
+fn rows_of_one_key_in_a_batch_count_each() {
+    each(&async |name, store| {
+        let own = store.own().expect("the tables are ours");
+        let ann = own.put_member(&member_entry("ann", b'a')).await.expect("it is new");
+        let file = own.put_torrent(&torrent_entry("a file", 1)).await.expect("it is new");
+        let (m, t) = (ann.0, file.0);
+        let older = peer(key(m, t, ODD_PEER_ID));
+        let newer = PeerRow { uploaded: 700, ..older.clone() };
+        let batch = Batch {
+            members: vec![member(m, 1, 2), member(m, 10, 20)],
+            torrents: vec![torrent(t, 9, 1, 0), torrent(t, 4, 2, 0)],
+            peers: vec![older, newer.clone()],
+            ..Batch::default()
+        };
+        check_written(&store.write(batch).await, 3);
+        let entry = own.member(ann).await.expect("it reads").expect("it is there");
+        assert_eq!((entry.uploaded, entry.downloaded), (11, 22), "{name}");
+        let entry = own.torrents(TorrentId(0), 9).await.expect("it reads").remove(0);
+        assert_eq!((entry.seeders, entry.torrent.completed), (4, 3), "{name}");
+        let rows = store.peers(0).await.expect("it reads");
+        assert_eq!((rows.len(), rows[0].uploaded), (1, newer.uploaded), "{name}");
     });
 }
 

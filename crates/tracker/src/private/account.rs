@@ -6,11 +6,14 @@
 //! |---|---|---|
 //! | the first of its peer | nothing | as announced |
 //! | `started`, of whatever peer | nothing | as announced; announces and times begin anew |
-//! | `uploaded` or `downloaded` below the baseline | nothing of either | as announced |
+//! | `uploaded` or `downloaded` below the baseline | nothing of that one | as announced |
 //! | more than `Terms::bytes_per_sec_max` allows | nothing; counted | as announced |
 //! | any other, `stopped` and `completed` included | the difference | as announced |
 //!
-//! `corrupt` moves by itself: a smaller number, or none (UDP), is no difference.
+//! Each moves by itself. A client that begins anew counts all of them from 0; but what libtorrent
+//! has downloaded goes back while it runs, by the part of a block that was there when a connection
+//! ended and by a piece that failed its hash, and what it uploaded meanwhile is not to be lost.
+//! `corrupt` that is not said (UDP) is no difference.
 //!
 //! # Who is credited
 //!
@@ -50,8 +53,6 @@ pub(super) struct Counted {
 pub(super) enum Measured {
     /// It counts.
     Moved(Delta),
-    /// The client counts anew.
-    Reset,
     /// It is more than can be.
     Absurd,
 }
@@ -63,9 +64,8 @@ pub(super) fn measure(
     elapsed_secs: u64,
     bytes_per_sec_max: u64,
 ) -> Measured {
-    let differences =
-        (now.uploaded.checked_sub(before.uploaded), now.downloaded.checked_sub(before.downloaded));
-    let (Some(uploaded), Some(downloaded)) = differences else { return Measured::Reset };
+    let uploaded = now.uploaded.saturating_sub(before.uploaded);
+    let downloaded = now.downloaded.saturating_sub(before.downloaded);
     let bytes_max = bytes_per_sec_max.saturating_mul(elapsed_secs.max(1));
     if bytes_max < uploaded.max(downloaded) {
         return Measured::Absurd;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn difference_counts_unless_either_counter_went_back_or_is_absurd() {
+    fn difference_counts_unless_the_counter_went_back_or_is_absurd() {
         let counted = |uploaded, downloaded, corrupt| Counted { uploaded, downloaded, corrupt };
         let moved = |uploaded, downloaded, corrupt| {
             Measured::Moved(Delta { uploaded, downloaded, corrupt })
@@ -190,9 +190,9 @@ mod tests {
             (counted(150, 260, Some(15)), moved(50, 60, 5)),
             (counted(150, 260, Some(5)), moved(50, 60, 0)),
             (counted(150, 260, None), moved(50, 60, 0)),
-            (counted(99, 260, Some(10)), Measured::Reset),
-            (counted(150, 199, Some(10)), Measured::Reset),
-            (counted(0, 0, None), Measured::Reset),
+            (counted(99, 260, Some(10)), moved(0, 60, 0)),
+            (counted(150, 199, Some(10)), moved(50, 0, 0)),
+            (counted(0, 0, None), moved(0, 0, 0)),
             (counted(100 + 2000, 200, None), moved(2000, 0, 0)),
             (counted(100 + 2001, 200, None), Measured::Absurd),
             (counted(100, 200 + 2001, None), Measured::Absurd),

@@ -268,7 +268,6 @@ impl TorrentShard {
         let torrent = turn.torrent;
         let delta = match turn.measure(terms) {
             Measured::Moved(delta) => delta,
-            Measured::Reset => Delta::default(),
             Measured::Absurd => {
                 outcome.is_absurd = true;
                 Delta::default()
@@ -366,7 +365,7 @@ impl Turn<'_> {
 
     fn measure(&self, terms: &Terms) -> Measured {
         let Some((_, before)) = self.known.as_ref().filter(|_| !self.is_first) else {
-            return Measured::Reset;
+            return Measured::Moved(Delta::default());
         };
         let Announce { uploaded, downloaded, corrupt, .. } = *self.announce;
         let now = Counted { uploaded, downloaded, corrupt };

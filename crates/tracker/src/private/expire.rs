@@ -8,7 +8,7 @@ use peerage_swarm::{Expired, Now};
 
 use super::members::Moved;
 use super::peer::{Flags, Peer};
-use super::pending::{Changed, PeerEntry};
+use super::pending::{Changed, Completion, PeerEntry};
 use super::swarm::Swarm;
 use super::torrents::TorrentShard;
 use super::{MemberId, PeerRow, Private, Terms, TorrentId};
@@ -157,6 +157,14 @@ impl Private {
             count += 1;
         }
         count
+    }
+}
+
+impl Private {
+    /// Remembers that a member has completed a torrent before a restart, so that it does not count
+    /// again. Beyond 16 million such pairs some are not remembered.
+    pub fn restore_snatch(&self, member: MemberId, torrent: TorrentId) {
+        self.torrent_shard(torrent).restore_completion(Completion { member, torrent });
     }
 }
 

@@ -1,14 +1,15 @@
 //! What is owed to SQL: rows merge here until a batch of them is taken, and come back when it
 //! could not be written.
 
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use peerage_swarm::Now;
 
-use super::pending::PeerEntry;
+use super::pending::{LeftOut, PeerEntry};
 use super::torrents::TorrentShard;
-use super::{Batch, Private, TorrentId};
+use super::{Batch, MemberDelta, Private, TorrentId};
 
 /// The rows that wait to be written. A view of [`Private`], which keeps each row with what it is
 /// about.
@@ -67,7 +68,11 @@ impl Ledger<'_> {
                 self.private.count_rows(before, pending.rows());
             }
         }
+        let members = batch.members.len();
         self.take_credit(&mut batch, rows_max, &mut since_secs);
+        if members != batch.members.len() {
+            merge_credit(&mut batch.members);
+        }
         if batch.rows() != 0 {
             self.private.taken_since_secs.store(since_secs, Ordering::Relaxed);
         }
@@ -94,7 +99,7 @@ impl Ledger<'_> {
 
     /// Gives back what could not be written, all of a batch or part of it. It merges with what came
     /// meanwhile: what is to be added adds up, and of what is to be set the newer stays. Bounds do
-    /// not hold for it: it was counted once.
+    /// not hold for it: it was counted once. With nothing, it says that the batch is written.
     ///
     /// Rows of torrents that are no longer registered are dropped.
     pub fn put_back(&self, batch: Batch) {
@@ -129,6 +134,7 @@ impl Ledger<'_> {
                 shard.pending.expired_token(token);
             });
         }
+        self.private.taken_since_secs.store(u64::MAX, Ordering::Relaxed);
     }
 
     fn put_back_at(
@@ -172,13 +178,42 @@ impl Ledger<'_> {
         queued
     }
 
-    /// How long the oldest row waits, about and never too short; `None` where none does.
+    /// Rows of peers that found no room, since the start.
+    pub fn left_out(&self) -> LeftOut {
+        let mut sum = LeftOut::default();
+        for shard in self.private.torrents.iter() {
+            let LeftOut { gone, changed, seen } = shard.pending.left_out;
+            sum.gone += gone;
+            sum.changed += changed;
+            sum.seen += seen;
+        }
+        sum
+    }
+
+    /// How long the oldest row waits, about and never too short; `None` where none does. A row in a
+    /// batch waits until the batch is put back, all of it or what is left.
     pub fn oldest(&self, now: Now) -> Option<Duration> {
         let credit = self.private.members.iter().filter(|shard| shard.credit.len() != 0);
         let credit = credit.map(|shard| shard.credit_since_secs).min();
         let rows = self.private.torrents.iter().filter(|shard| shard.pending.rows() != 0);
         let rows = rows.map(|shard| shard.pending.since_secs).min();
-        let oldest_secs = [credit, rows].into_iter().flatten().min()?;
+        let taken = self.private.taken_since_secs.load(Ordering::Relaxed);
+        let taken = Some(taken).filter(|&since_secs| since_secs != u64::MAX);
+        let oldest_secs = [credit, rows, taken].into_iter().flatten().min()?;
         Some(Duration::from_secs(now.as_secs().saturating_sub(oldest_secs)))
     }
+}
+
+/// Whoever announced while a batch was taken has credit twice in it. A database that joins the rows
+/// with its table changes each of its rows once, and the second sum is lost.
+fn merge_credit(rows: &mut Vec<MemberDelta>) {
+    rows.sort_unstable_by_key(|row| row.member);
+    rows.dedup_by(|more, row| {
+        let is_same = more.member == row.member;
+        if is_same {
+            row.uploaded = row.uploaded.saturating_add(more.uploaded);
+            row.downloaded = row.downloaded.saturating_add(more.downloaded);
+        }
+        is_same
+    });
 }

@@ -162,6 +162,29 @@ pub(super) enum Kept {
     LeftOut,
 }
 
+/// Rows of peers that found no room in the ledger, since the start. What is owed to members,
+/// torrents, snatches and tokens always finds room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Of peers that stopped or expired. They are never written: until the next start the tables
+    /// have such a peer as it was before, and active.
+    pub gone: u64,
+    /// Of peers that changed. Written with their next announce for which there is room.
+    pub changed: u64,
+    /// Of peers that were only seen again. Never written.
+    pub seen: u64,
+}
+
+impl LeftOut {
+    fn count(&mut self, entry: &PeerEntry) {
+        match &entry.changed {
+            Some(Changed { active: false, .. }) => self.gone += 1,
+            Some(_) => self.changed += 1,
+            None => self.seen += 1,
+        }
+    }
+}
+
 /// The rows of some torrents.
 pub(super) struct Pending {
     /// Those marked in their slots.
@@ -172,6 +195,8 @@ pub(super) struct Pending {
     snatches: Vec<Snatch>,
     token_uses: Table<TokenUse>,
     expired_tokens: Vec<Token>,
+    /// Rows that found no room.
+    pub(super) left_out: LeftOut,
     /// When the oldest row came, seconds since 1970, where there is one.
     pub(super) since_secs: u64,
 }
@@ -185,6 +210,7 @@ impl Pending {
             snatches: Vec::new(),
             token_uses: Table::new(secret),
             expired_tokens: Vec::new(),
+            left_out: LeftOut { gone: 0, changed: 0, seen: 0 },
             since_secs: 0,
         }
     }
@@ -218,7 +244,10 @@ impl Pending {
                 self.changed += usize::from(merged.changed.is_some());
                 *waiting = merged;
             }
-            None if is_full => return Kept::LeftOut,
+            None if is_full => {
+                self.left_out.count(&entry);
+                return Kept::LeftOut;
+            }
             None => {
                 self.changed += usize::from(entry.changed.is_some());
                 self.peers.add(entry);

@@ -33,8 +33,10 @@ pub struct Terms {
     pub bytes_per_sec_max: u64,
     /// How long it is remembered why a torrent was deleted.
     pub deleted_kept: Duration,
-    /// Rows that may wait for SQL. Beyond it peers that were only seen again are not written, and
-    /// peers that changed are written later; what is owed to members and torrents always waits.
+    /// Rows that may wait for SQL. Beyond it peers that were only seen again are not written,
+    /// peers that changed are written later, and peers that stop or expire are not written as
+    /// such, each counted in [`LeftOut`](super::LeftOut). What is owed to members and torrents
+    /// always waits.
     pub ledger_rows_max: usize,
 }
 

@@ -34,11 +34,11 @@ fn first_announce_gives_no_credit_and_the_next_the_difference() {
 }
 
 #[test]
-fn each_way_to_count_anew_sets_a_baseline_and_credits_nothing() {
+fn number_that_goes_back_sets_a_baseline_and_the_other_counts() {
     // What the second announce says, and what it credits.
     let cases = [
-        (ask(1).moved(900, 1500), None),
-        (ask(1).moved(1500, 900), None),
+        (ask(1).moved(900, 1500), Some((1, 0, 500))),
+        (ask(1).moved(1500, 900), Some((1, 500, 0))),
         (ask(1).moved(0, 0), None),
         (ask(1).moved(5000, 5000).event(Event::Started), None),
         (ask(1).moved(1000, 1000), None),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerage_proto::Event;
-use peerage_tracker::private::{MemberId, Terms, Token, TokenUse};
+use peerage_tracker::private::{Batch, LeftOut, MemberId, Terms, Token, TokenUse};
 
 use crate::site::{START_SECS, Site, TORRENT, ask, only_peer};
 
@@ -17,6 +17,8 @@ fn full_ledger_leaves_out_visits_and_owes_rows_but_never_credit() {
     site.announce(ask(1).moved(10, 20).left(0).event(Event::Completed));
     let batch = site.take();
     assert_eq!((batch.peers.len(), batch.members.len(), batch.snatches.len()), (0, 1, 1));
+    let left_out = |gone, changed, seen| LeftOut { gone, changed, seen };
+    assert_eq!(site.private().ledger().left_out(), left_out(0, 2, 0));
     site.change_terms(|terms| terms.ledger_rows_max = 1000);
     site.wait(60);
     site.announce(ask(1).moved(10, 20).left(0));
@@ -26,6 +28,17 @@ fn full_ledger_leaves_out_visits_and_owes_rows_but_never_credit() {
     site.wait(60);
     site.announce(ask(1).moved(10, 20).left(0));
     assert_eq!(site.take().visits.len(), 1);
+    site.change_terms(|terms| terms.ledger_rows_max = 0);
+    site.wait(60);
+    site.announce(ask(1).moved(10, 20).left(0));
+    assert_eq!(site.private().ledger().left_out(), left_out(0, 2, 1));
+    site.announce(ask(2));
+    site.announce(ask(1).moved(15, 20).left(0).event(Event::Stopped));
+    site.wait(7300);
+    assert_eq!(site.private().expire(site.now(), u32::MAX).peers, 1);
+    assert_eq!(site.private().ledger().left_out(), left_out(2, 3, 1), "it stopped, it expired");
+    let batch = site.take();
+    assert_eq!((batch.peers.len(), batch.members[0].uploaded), (0, 5), "credit finds room");
 }
 
 #[test]
@@ -45,11 +58,13 @@ fn ledger_tells_how_much_waits_and_how_long() {
     assert_eq!((queued.members, queued.torrents, queued.peers), (1, 1, 1));
     assert_eq!((queued.snatches, queued.visits, queued.tokens), (1, 0, 0));
     let batch = site.private().ledger().take_batch(100);
-    assert_eq!(ledger(&site), (0, None));
+    assert_eq!(ledger(&site), (0, Some(Duration::from_secs(35))), "it is on its way");
     site.wait(10);
     site.private().ledger().put_back(batch.clone());
     assert_eq!(ledger(&site), (4, Some(Duration::from_secs(45))));
     assert_eq!(site.take(), batch);
+    site.private().ledger().put_back(Batch::default());
+    assert_eq!(ledger(&site), (0, None), "it is written");
     for rows_max in 1..6 {
         site.private().ledger().put_back(batch.clone());
         let mut rows = 0;

@@ -249,6 +249,20 @@ fn peer_that_comes_back_without_a_port_is_handed_out_from_its_next_announce_on()
 }
 
 #[test]
+fn snatch_from_before_a_restart_does_not_count_again() {
+    let mut site = Site::default();
+    site.private().restore_snatch(MemberId(1), TORRENT);
+    for member in [1, 2] {
+        site.announce(ask(member));
+        site.announce(ask(member).moved(0, 100).left(0).event(Event::Completed));
+    }
+    let batch = site.take();
+    let snatched: Vec<_> = batch.snatches.iter().map(|row| row.member).collect();
+    assert_eq!(snatched, [MemberId(2)]);
+    assert_eq!(batch.torrents[0].completed, 1);
+}
+
+#[test]
 fn traced_is_kept_and_told() {
     let site = Site::default();
     assert!(site.private().trace_member(&passkey(1), true));

@@ -1,6 +1,6 @@
 //! Announces on some threads while others change the registry, expire, and flush.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
@@ -80,6 +80,8 @@ fn flush_all(site: &Site, done: &AtomicBool) -> BTreeMap<u32, (u64, u64)> {
     let ledger = site.tracker.private().expect("it is private").ledger();
     let mut sums = BTreeMap::new();
     let mut write = |batch: &Batch| {
+        let members: BTreeSet<_> = batch.members.iter().map(|row| row.member).collect();
+        assert_eq!(members.len(), batch.members.len(), "each once: a database joins them so");
         for row in &batch.members {
             let sum: &mut (u64, u64) = sums.entry(row.member.0).or_default();
             *sum = (sum.0 + row.uploaded, sum.1 + row.downloaded);
