@@ -258,6 +258,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/clients/{prefix}", put(clients::put).delete(clients::remove))
         .route("/freeleech", get(freeleech::show).put(freeleech::put))
         .route("/freeleech/tokens", post(freeleech::change))
+        .route("/check", get(ours::check))
         .route("/tokens", get(tokens::list).post(tokens::make))
         .route("/tokens/{id}", delete(tokens::remove))
         .fallback(|| async { Refused::not_found("there is nothing here") })

@@ -197,7 +197,9 @@ pub(crate) fn start(
 pub(crate) fn members(settings: &crate::settings::Settings, beside: Option<&Beside>) -> Members {
     match settings.private.as_ref().zip(beside) {
         None => Members::Nobodys,
-        Some((settings, _)) if settings.store.schema != Schema::Own => Members::Sites,
+        Some((settings, beside)) if settings.store.schema != Schema::Own => {
+            Members::Sites(beside.jobs.clone())
+        }
         Some((settings, beside)) if settings.store.readonly => {
             Members::OursReadonly(beside.jobs.clone())
         }

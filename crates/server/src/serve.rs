@@ -424,11 +424,11 @@ impl Running {
         let share_timing = settings.shared.as_ref().map(|shared| shared.timing);
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
-        if let Some(timing) = share_timing {
-            self.tracker.set_share_timing(timing);
-        }
         if let (Some(private), Some(settings)) = (self.tracker.private(), &self.settings.private) {
             settings.take_terms(private);
+        }
+        if let Some(timing) = share_timing {
+            self.tracker.set_share_timing(timing);
         }
         self.show_settings();
     }

@@ -38,6 +38,18 @@ export interface Freeleech {
   double_upload: boolean;
 }
 
+/** How many there are in memory and in the tables, and how many are not the same. */
+export interface Compared {
+  tracker: number;
+  tables: number;
+  differ: number;
+}
+
+export interface Check {
+  members: Compared;
+  torrents: Compared;
+}
+
 /** Entries asked for at once. */
 export const PAGE = 20;
 

@@ -50,6 +50,7 @@ use crate::config::keys::SECTIONS;
         super::clients::change,
         super::clients::put,
         super::clients::remove,
+        super::ours::check,
         super::freeleech::show,
         super::freeleech::put,
         super::freeleech::change,

@@ -175,7 +175,7 @@ pub(super) async fn put(
 impl Api {
     fn freeleech(&self) -> Result<Freeleech, Refused> {
         let terms = self.source.tracker.private().map(Private::terms);
-        let terms = terms.ok_or_else(|| Refused::not_here("the tracker is open"))?;
+        let terms = terms.ok_or_else(|| Refused::not_here(ours::OPEN))?;
         Ok(Freeleech { pricing: terms.pricing.into(), double_upload: terms.double_upload })
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Path;
+use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, State};
 use peerage_sql::ManageError;
 use peerage_tracker::private::Pricing;
 use serde::{Deserialize, Serialize};
@@ -12,9 +13,9 @@ use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::refused::Refused;
+use super::refused::{Conflicting, Refusals, Refused};
 use crate::members::change::Wrong;
-use crate::private::{Jobs, Tables};
+use crate::private::{Check, Jobs, Tables};
 
 /// Requests that wait for the tables or use them. One more is told to come later.
 pub(super) const WAITING_MAX: usize = 32;
@@ -37,12 +38,16 @@ const PAGE_ENTRIES: usize = 100;
 /// Most bytes of what is looked for in names.
 const LIKE_BYTES_MAX: usize = 190;
 
+/// What is said where there are no members.
+pub(super) const OPEN: &str =
+    "the tracker is open: there are members where private.enabled is true";
+
 /// Whose members there are.
 pub(crate) enum Members {
     /// The tracker is open.
     Nobodys,
     /// A Gazelle site's, which manages them in its own tables.
-    Sites,
+    Sites(Jobs),
     /// Ours.
     Ours(Jobs),
     /// Ours, but nothing is written: they can be looked at.
@@ -170,6 +175,37 @@ pub(super) fn check_items(count: usize, field: &str) -> Result<(), Refused> {
     Ok(())
 }
 
+/// Whether the tables and the memory agree. Reads all members and torrents: for people, not for a
+/// monitor that asks every second.
+#[utoipa::path(
+    get,
+    path = "/api/v1/check",
+    operation_id = "check_tables",
+    tag = "members",
+    security(("token" = ["read"])),
+    responses(
+        (status = 200, description = "How they compare", body = Check),
+        Refusals, Conflicting,
+    ),
+)]
+pub(super) async fn check(State(api): State<Arc<Api>>) -> Result<Json<Check>, Refused> {
+    let jobs = match &api.members {
+        Members::Ours(jobs) | Members::OursReadonly(jobs) | Members::Sites(jobs) => jobs,
+        Members::Nobodys => return Err(Refused::not_here(OPEN)),
+    };
+    let Ok(_waiting) = api.asking.try_acquire() else {
+        return Err(Refused::not_now("too much is asked at once"));
+    };
+    match tokio::time::timeout(WAIT_MAX, jobs.check()).await {
+        Ok(Ok(check)) => Ok(Json(check)),
+        Ok(Err(error)) => {
+            error!("API: {error}");
+            Err(Refused::not_now("the tables cannot be read now: the log says why"))
+        }
+        Err(_) => Err(Refused::not_now("it takes too long")),
+    }
+}
+
 impl Api {
     /// Has `work` done with our own tables, by the thread that waits for SQL. What is begun is
     /// done, though whoever asked has gone.
@@ -200,12 +236,10 @@ impl Api {
             Members::OursReadonly(_) => {
                 Err(Refused::not_here("nothing is written: database.readonly is true"))
             }
-            Members::Sites => Err(Refused::not_here(
+            Members::Sites(_) => Err(Refused::not_here(
                 "the tables are a Gazelle site's: the site manages members, torrents and clients",
             )),
-            Members::Nobodys => Err(Refused::not_here(
-                "the tracker is open: there are members where private.enabled is true",
-            )),
+            Members::Nobodys => Err(Refused::not_here(OPEN)),
         }
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
+use utoipa::ToSchema;
 
 use super::accounting::Accounting;
 use super::leftovers::Leftovers;
@@ -90,7 +91,7 @@ pub(super) struct Around {
 }
 
 /// How the tables and the memory compare.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Check {
     /// Members.
     pub(crate) members: Compared,
@@ -99,11 +100,12 @@ pub(crate) struct Check {
     /// Rows that wait to be written.
     pub(crate) rows_waiting: usize,
     /// How long the oldest waits, in seconds; null where none does.
+    #[schema(required)]
     pub(crate) oldest_secs: Option<u64>,
 }
 
 /// How many there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Compared {
     /// In memory.
     pub(crate) tracker: u64,

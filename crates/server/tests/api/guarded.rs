@@ -179,7 +179,7 @@ fn what_is_about_members_is_refused_where_there_are_none() -> Result<(), String>
     let tracker = Tracker::start(&[])?;
     let mut refused = 0;
     for Operation { method, path, body, .. } in operations(&document(&tracker)) {
-        let of_members = ["/users", "/torrents", "/clients", "/freeleech"];
+        let of_members = ["/users", "/torrents", "/clients", "/freeleech", "/check"];
         if !of_members.iter().any(|start| path.starts_with(start)) {
             continue;
         }
@@ -188,7 +188,7 @@ fn what_is_about_members_is_refused_where_there_are_none() -> Result<(), String>
         assert!(reply.text().contains("the tracker is open"), "{}", reply.text());
         refused += 1;
     }
-    assert_eq!(refused, 22);
+    assert_eq!(refused, 23);
     Ok(())
 }
 

@@ -334,6 +334,16 @@ fn tables_of_a_site_are_the_sites_to_change() {
     }
     assert_eq!(tracker.server.stats().expect("it answers")["private"]["tables"], "gazelle");
     assert_eq!(tracker.json("GET", "/freeleech", "", 200)["pricing"], "normal");
+    let none = json!({"tracker": 0, "tables": 0, "differ": 0});
+    assert_eq!(tracker.json("GET", "/check", "", 200)["members"], none);
+    database
+        .query(
+            "INSERT INTO users_main (Username, PassHash, Enabled, torrent_pass) VALUES \
+             ('ann', '', '1', 'annannannannannannannannannann01')",
+        )
+        .expect("the row goes in");
+    let missing = json!({"tracker": 0, "tables": 1, "differ": 1});
+    assert_eq!(tracker.json("GET", "/check", "", 200)["members"], missing);
 }
 
 #[test]
