@@ -5,9 +5,9 @@
 //!
 //! [`Store`] is the door. Behind it stand two schemas: Gazelle's (`gazelle`), whose tables are the
 //! site's own, and ours (`own`), in SQLite, MariaDB or PostgreSQL. `database` is connections and
-//! their limits, `place` what is said where it is not reached,
-//! `fields` what rows hold, `statement` how each dialect says the same, `write` how a batch gets in exactly
-//! once whatever becomes of the connection.
+//! their limits, `place` what is said where it is not reached, `fields` what rows hold, `statement`
+//! how each dialect says the same, `write` how a batch gets in exactly once whatever becomes of the
+//! connection.
 
 #![forbid(unsafe_code)]
 
