@@ -220,7 +220,8 @@ impl<N: Fn() -> Now> Carrier<N> {
         if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY) {
             self.beat(Life::Lives).await;
         }
-        let connected = self.places.is_whole() && self.subscription.is_some();
+        let connected =
+            self.places.is_whole() && self.subscription.is_some() && self.number.is_some();
         self.node.status.set_connected(connected);
     }
 
@@ -341,8 +342,9 @@ impl<N: Fn() -> Now> Carrier<N> {
             return;
         };
         // Where it fails, that is tried again with the next look around.
-        let Ok(beaten) = beat(&mut connection, &name, self.number, life, &self.share).await else {
-            return;
+        let beaten = match beat(&mut connection, &name, self.number, life, &self.share).await {
+            Ok(beaten) => beaten,
+            Err(error) => return self.lost(&error.into()),
         };
         self.beaten = Some(Instant::now());
         if self.number.is_some() && !beaten.known {
@@ -418,7 +420,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         if count == 0 {
             return Flushed::All;
         }
-        let dead = self.dead();
+        let dead = self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let mut trips = JoinSet::new();
         for (number, mut changes) in self.split(changes) {
             let connection =
@@ -448,10 +450,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             true => Flushed::MoreWaits,
             false => Flushed::All,
         }
-    }
-
-    fn dead(&self) -> String {
-        self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// The changes of each master; of none those that have no place now.

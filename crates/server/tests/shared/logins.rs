@@ -114,7 +114,7 @@ fn files_that_are_no_certificates_end_the_start() -> Result<(), String> {
 }
 
 /// A user that may do what a node does, and nothing else.
-const USER: [&str; 16] = [
+const USER: [&str; 17] = [
     "ACL",
     "SETUSER",
     "node",
@@ -125,6 +125,7 @@ const USER: [&str; 16] = [
     "+@connection",
     "+@scripting",
     "+@sortedset",
+    "+@hash",
     "+@string",
     "+@pubsub",
     "+expire",

@@ -57,7 +57,7 @@ fn keys_of_another_release_are_left_alone() -> Result<(), String> {
     let (next, member) = (format!("peerage:2:{{{hash}}}:s"), format!("peerage:1:{{{hash}}}:s"));
     redis.ask(&["SET", &next, "whatever"])?;
     // A member that no release has written so far.
-    redis.ask(&["ZADD", &member, "4000000000", "a member of seventeen"])?;
+    redis.ask(&["ZADD", &member, "262144000000000", "a member of seventeen"])?;
     let nodes = [Node::start(&redis.url())?, Node::start(&redis.url())?];
     nodes.iter().try_for_each(Node::await_connected)?;
     nodes[0].announce(Way::UdpV4, 1, 1000, Says::Seeding)?;
