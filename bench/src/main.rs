@@ -24,6 +24,7 @@ mod process;
 mod report;
 mod servers;
 mod shared;
+mod shared_core;
 mod shared_faults;
 mod socket;
 mod steady;

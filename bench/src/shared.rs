@@ -1,9 +1,10 @@
 //! `bench shared`: what it costs to share swarms, at the node and at Redis.
 //!
-//! Two questions. What does a node answer per CPU-second alone, with Redis, and beside a second
+//! Three questions. What does a node answer per CPU-second alone, with Redis, and beside a second
 //! node? And how many announces does one Redis core carry, when every client announces once an
 //! interval and some come and go? For the latter the interval is cut to half a minute and the
-//! population with it: what is merged and what is told per announce stays the same.
+//! population with it: what is merged and what is told per announce stays the same. The third, what
+//! that core carries near full, is in `shared_core`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,6 +17,7 @@ use crate::mix::{Family, Population, Shape};
 use crate::process::{Process, scratch_directory};
 use crate::report::{Report, Table, median, thousands};
 use crate::servers::{Contestant, Protocol, Setup};
+use crate::shared_core;
 use crate::trial::{EVENT_NONE, EVENT_STARTED, EVENT_STOPPED, Measured, Mix, Trial};
 
 const SOURCES: u32 = 4096;
@@ -27,7 +29,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// The interval of the second question.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Of so many peers one stops in a round and comes back in the next.
-const CHURN: u32 = 20;
+pub(crate) const CHURN: u32 = 20;
 /// In a round, after so many announces a connection id is renewed.
 const CONNECT_EVERY: u32 = 50;
 
@@ -35,21 +37,23 @@ const CONNECT_EVERY: u32 = 50;
 const TOLD_MAX: Duration = Duration::from_secs(60);
 
 /// A running `redis-server`.
-struct Redis {
+pub(crate) struct Redis {
     process: Process,
     port: u16,
 }
 
 /// What Redis has done.
 #[derive(Clone, Copy)]
-struct Usage {
-    cpu: Duration,
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
     commands: f64,
-    bytes: f64,
+    /// Calls of scripts.
+    pub(crate) scripts: f64,
+    pub(crate) bytes: f64,
 }
 
 impl Redis {
-    fn start(options: &Options) -> Result<Self, String> {
+    pub(crate) fn start(options: &Options) -> Result<Self, String> {
         let directory = scratch_directory("redis")?;
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
         let port = free.map_err(|error| format!("no free port: {error}"))?.port();
@@ -71,7 +75,7 @@ impl Redis {
     }
 
     /// The text of what it answers to a command without arguments that need quotes.
-    fn ask(&self, command: &str) -> Result<String, String> {
+    pub(crate) fn ask(&self, command: &str) -> Result<String, String> {
         let failed = |error: std::io::Error| format!("redis: {error}");
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(failed)?;
         write!(stream, "{command}\r\nQUIT\r\n").map_err(failed)?;
@@ -80,7 +84,17 @@ impl Redis {
         Ok(text)
     }
 
-    fn usage(&self) -> Result<Usage, String> {
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// By which a node finds it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage, String> {
         let info = self.ask("INFO stats")?;
         let field = |name: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(name));
@@ -89,7 +103,11 @@ impl Redis {
         };
         let bytes = field("total_net_input_bytes")? + field("total_net_output_bytes")?;
         let commands = field("total_commands_processed")?;
-        Ok(Usage { cpu: self.process.cpu(), commands, bytes })
+        let calls = self.ask("INFO commandstats")?;
+        let calls = calls.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = calls.and_then(|line| line.split(',').next()?.parse().ok());
+        let scripts = calls.unwrap_or_default();
+        Ok(Usage { cpu: self.process.cpu(), commands, scripts, bytes })
     }
 
     /// Waits until it has little to do: what was announced has been told.
@@ -108,19 +126,22 @@ impl Redis {
     }
 
     fn config(&self) -> String {
-        format!("[shared]\nredis = \"redis://127.0.0.1:{}\"\n", self.port)
+        format!("[shared]\nredis = \"{}\"\n", self.url())
     }
 }
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut report = Report::new("shared", options);
-    // `--only peerage,redis` leaves out the first question, `--only peerage,nodes` the second.
+    // `--only peerage,redis,core` leaves out the first question, `--only peerage,nodes` the others.
     if options.wants("nodes") {
         nodes(options, &mut report)?;
     }
     if options.wants("redis") {
         redis_core(options, &mut report)?;
+    }
+    if options.wants("core") {
+        shared_core::run(options, &mut report)?;
     }
     report.save()
 }

@@ -8,7 +8,7 @@ export interface Config {
   locale: string | null;
   mode: string;
   announce_urls: string[];
-  pages: { map: boolean; settings: boolean; largest: boolean };
+  pages: { map: boolean; settings: boolean; members: boolean; largest: boolean };
   /** Whether the tracker knows where addresses are. */
   locations: boolean;
 }

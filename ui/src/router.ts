@@ -1,14 +1,15 @@
-// Four pages, one document: which one the address names, and moving between them without loading
+// Five pages, one document: which one the address names, and moving between them without loading
 // the document again. The tracker answers each address with the same document.
 import { computed, ref } from "vue";
 
-export type Page = "front" | "stats" | "map" | "settings";
+export type Page = "front" | "stats" | "map" | "members" | "settings";
 
 /** The addresses of the pages, in the order of the menu. */
 export const PATHS: Record<Page, string> = {
   front: "/",
   stats: "/stats.html",
   map: "/map.html",
+  members: "/members.html",
   settings: "/settings.html",
 };
 
@@ -16,6 +17,7 @@ export const PATHS: Record<Page, string> = {
 export function pageAt(path: string): Page {
   if (path.startsWith("/stats")) return "stats";
   if (path.startsWith("/map")) return "map";
+  if (path.startsWith("/members")) return "members";
   if (path.startsWith("/settings")) return "settings";
   return "front";
 }

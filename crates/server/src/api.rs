@@ -8,17 +8,24 @@
 //! - `document`: the OpenAPI document.
 //! - `failures`: who has come with wrong tokens.
 //! - `refused`: what is said instead of an answer.
-//! - `lists`, `settings`, `swarms`, `tokens`: the routes.
+//! - `ours`: the way to our own tables of members, on a thread that waits for SQL.
+//! - `clients`, `freeleech`, `lists`, `settings`, `swarms`, `tokens`, `torrents`, `users`: the
+//!   routes.
 
 pub(crate) mod asks;
 mod body;
+mod clients;
 mod document;
 mod failures;
+mod freeleech;
 mod lists;
+pub(crate) mod ours;
 mod refused;
 pub(crate) mod settings;
 mod swarms;
 mod tokens;
+mod torrents;
+mod users;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,18 +40,20 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 use peerage_tracker::Now;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use crate::clock::Clock;
-use crate::stats::Source;
+use crate::stats::{Source, Stats};
 use crate::threads::Event;
 use crate::tokens::{Scope, Token, TokenText, Tokens};
 use failures::{Failures, Range, Verdict};
+use ours::Members;
 use refused::{Refusals, Refused};
 use settings::View;
 
@@ -77,6 +86,9 @@ pub(crate) struct Api {
     /// When another process's changes of the tokens were last looked for.
     looked: Mutex<Now>,
     settings: Mutex<Arc<View>>,
+    members: Members,
+    /// As many as may still ask for something about members.
+    asking: Semaphore,
 }
 
 /// The token of a request.
@@ -100,7 +112,8 @@ pub(crate) struct SessionReply {
 }
 
 impl Api {
-    /// The API with the tokens in `data_dir`. Asks are sent to `owner`.
+    /// The API with the tokens in `data_dir`. Asks are sent to `owner`, and to whoever has
+    /// `members`.
     ///
     /// Errors: the tokens that are there cannot be read.
     pub(crate) fn open(
@@ -108,6 +121,7 @@ impl Api {
         clock: Clock,
         source: &Arc<Source>,
         owner: SyncSender<Event>,
+        members: Members,
     ) -> Result<Self, crate::tokens::Error> {
         Ok(Self {
             tokens: data_dir.map(Tokens::open).transpose()?,
@@ -117,6 +131,8 @@ impl Api {
             failures: Mutex::default(),
             looked: Mutex::new(clock.now()),
             settings: Mutex::default(),
+            members,
+            asking: Semaphore::new(ours::WAITING_MAX),
         })
     }
 
@@ -214,7 +230,7 @@ fn needed(method: &Method, path: &str) -> Scope {
     match path.split('/').nth(1) {
         Some("tokens") => Scope::Admin,
         _ if looks => Scope::Read,
-        Some("lists" | "swarms") => Scope::Operate,
+        Some("lists" | "swarms" | "users" | "torrents" | "clients" | "freeleech") => Scope::Operate,
         _ => Scope::Admin,
     }
 }
@@ -228,6 +244,20 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/lists/{list}", get(lists::show).post(lists::change))
         .route("/lists/{list}/{info_hash}", put(lists::put).delete(lists::remove))
         .route("/swarms/{info_hash}", get(swarms::show).delete(swarms::remove))
+        .route("/users", get(users::list).post(users::change).patch(users::set))
+        .route("/users/{name}", get(users::show).put(users::put).delete(users::remove))
+        .route("/users/{name}/freeleech", get(freeleech::list))
+        .route("/users/{name}/freeleech/{info_hash}", put(freeleech::give).delete(freeleech::take))
+        .route("/torrents", get(torrents::list).post(torrents::change))
+        .route("/torrents/file", post(torrents::put_file))
+        .route(
+            "/torrents/{info_hash}",
+            get(torrents::show).put(torrents::put).delete(torrents::remove),
+        )
+        .route("/clients", get(clients::list).post(clients::change))
+        .route("/clients/{prefix}", put(clients::put).delete(clients::remove))
+        .route("/freeleech", get(freeleech::show).put(freeleech::put))
+        .route("/freeleech/tokens", post(freeleech::change))
         .route("/tokens", get(tokens::list).post(tokens::make))
         .route("/tokens/{id}", delete(tokens::remove))
         .fallback(|| async { Refused::not_found("there is nothing here") })
@@ -276,7 +306,7 @@ async fn session(Extension(session): Extension<Session>) -> Json<SessionReply> {
     path = "/api/v1/stats",
     tag = "statistics",
     security(("token" = ["read"])),
-    responses((status = 200, description = "The statistics", body = serde_json::Value), Refusals),
+    responses((status = 200, description = "The statistics", body = Stats), Refusals),
 )]
 async fn stats(State(api): State<Arc<Api>>) -> Response {
     Json(&*api.source.stats()).into_response()
@@ -299,6 +329,12 @@ mod tests {
             (Method::GET, "/lists/allow", Scope::Read),
             (Method::PUT, "/lists/allow/00", Scope::Operate),
             (Method::DELETE, "/swarms/00", Scope::Operate),
+            (Method::GET, "/users", Scope::Read),
+            (Method::PATCH, "/users", Scope::Operate),
+            (Method::PUT, "/users/ann/freeleech/00", Scope::Operate),
+            (Method::POST, "/torrents/file", Scope::Operate),
+            (Method::DELETE, "/clients/-TR", Scope::Operate),
+            (Method::PUT, "/freeleech", Scope::Operate),
             (Method::GET, "/tokens", Scope::Admin),
             (Method::DELETE, "/tokens/00", Scope::Admin),
             (Method::POST, "/new/things", Scope::Admin),

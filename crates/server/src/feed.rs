@@ -18,6 +18,7 @@ use peerage_tracker::{Protocol, Rng};
 use serde::Serialize;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use utoipa::ToSchema;
 
 /// Most points in one frame. Of more, a fair choice is sent.
 const POINTS_MAX: usize = 2000;
@@ -49,7 +50,7 @@ struct Counts {
 }
 
 /// What is told of the map.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct MapStats {
     /// Viewers now.
     pub(crate) viewers: u64,

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use peerage_proto::Family;
+use peerage_tracker::private::Credited;
 use peerage_tracker::{Now, Protocol, Tally};
 use serde::Serialize;
 
 use crate::latency::Latencies;
+use crate::private::Bytes;
 
 /// What is read once a second.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) latencies: Latencies,
     /// Of this moment.
     pub(crate) gauges: Gauges,
+    /// Bytes credited to and charged from members since the start; `None` where there are none.
+    pub(crate) credited: Option<Credited>,
 }
 
 /// What goes up and down.
@@ -32,7 +36,7 @@ pub(crate) struct Gauges {
     pub(crate) seeders: u64,
     /// All others.
     pub(crate) leechers: u64,
-    /// Swarms, those without peers included.
+    /// Swarms, those without peers included; where there are members, the registered torrents.
     pub(crate) swarms: u64,
     /// Over a minute, where the system tells.
     pub(crate) load: Option<f64>,
@@ -40,6 +44,8 @@ pub(crate) struct Gauges {
     pub(crate) resident_bytes: Option<u64>,
     /// The announce interval in force.
     pub(crate) interval_secs: u32,
+    /// Members who have a peer; `None` where there are no members.
+    pub(crate) online: Option<u64>,
 }
 
 /// A stretch of time that is shown at once.
@@ -115,6 +121,8 @@ struct Point {
     refusals: f32,
     /// What a hundredth of the latencies were above.
     latency_micros: Option<u64>,
+    /// Bytes per second.
+    credited: Option<Bytes<f32>>,
     gauges: Gauges,
 }
 
@@ -194,6 +202,11 @@ impl Point {
             requests: WAYS.map(|way| per_sec(requests, way)),
             refusals: per_sec(|tally, _| tally.all_refusals(), WAYS[0]),
             latency_micros: latencies.micros(990),
+            credited: begun.credited.zip(ended.credited).map(|(before, after)| Bytes {
+                uploaded: rate((before.uploaded, begun.at), (after.uploaded, ended.at)) as f32,
+                downloaded: rate((before.downloaded, begun.at), (after.downloaded, ended.at))
+                    as f32,
+            }),
             gauges: ended.gauges,
         }
     }
@@ -239,6 +252,9 @@ struct Series {
     resident_bytes: Vec<Option<u64>>,
     interval_secs: Vec<Option<u32>>,
     latency_us: Vec<Option<u64>>,
+    online: Vec<Option<u64>>,
+    credited_uploaded: Vec<Option<f32>>,
+    credited_downloaded: Vec<Option<f32>>,
 }
 
 impl Series {
@@ -257,6 +273,9 @@ impl Series {
             resident_bytes: track.series(|point| point.gauges.resident_bytes),
             interval_secs: track.series(|point| Some(point.gauges.interval_secs)),
             latency_us: track.series(|point| point.latency_micros),
+            online: track.series(|point| point.gauges.online),
+            credited_uploaded: track.series(|point| Some(point.credited.as_ref()?.uploaded)),
+            credited_downloaded: track.series(|point| Some(point.credited.as_ref()?.downloaded)),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use peerage_locations::{Attribution, Locations};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::privileges::Paths;
@@ -56,7 +57,8 @@ struct Loaded {
 }
 
 /// What is known of the locations in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = LocationStats)]
 pub(crate) struct Status {
     /// The names of the files, without their folders.
     pub(crate) file: String,
@@ -71,7 +73,7 @@ pub(crate) struct Status {
 }
 
 /// An attribution that a licence asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Credit {
     /// A sentence in English, to be shown as it is.
     pub(crate) text: &'static str,

@@ -1,36 +1,37 @@
 //! `peerage user`, `torrent`, `client` and `freeleech`: our own tables from the command line, with
 //! or without a tracker that runs. One that does sees the change with its next flush.
 
-mod metainfo;
+pub(crate) mod change;
+pub(crate) mod metainfo;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use peerage_proto::InfoHash;
-use peerage_sql::{Access, ManageError, MemberEntry, Options, Own, Schema, Store, TorrentEntry};
-use peerage_tracker::private::{
-    Client, Member, MemberId, Passkey, Pricing, Token, Torrent, TorrentId,
+use peerage_sql::{
+    Access, ManageError, MemberEntry, Options, Own, Schema, Store, TokenEntry, TorrentEntry,
 };
+use peerage_tracker::AccessList;
+use peerage_tracker::private::{Client, MemberId, Passkey, Pricing, Token, TorrentId};
 
 use crate::config::value::Schema as Written;
 use crate::config::{Config, DATA_DIR};
 use crate::serve::Failure;
+use change::{TorrentChange, UserChange, Wrong, new_member, new_torrent};
 
 /// Entries that a list reads at once.
 const PAGE: usize = 1000;
 
-/// The letters of a passkey: 32 of them, so that 32 make 160 bits.
-const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-
 /// What is to be done with our tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Make a member, and print how it announces.
-    AddUser { name: String, change: UserChange },
-    /// Change a member.
-    SetUser { name: String, change: UserChange },
+    /// Make a member, and print how it announces, at `host`.
+    AddUser { name: String, change: UserChange, host: Option<String> },
+    /// Change a member, and print how it announces where that changes.
+    SetUser { name: String, change: UserChange, host: Option<String> },
     /// List all members.
     ListUsers,
     /// Remove a member with all that hangs on it.
@@ -57,32 +58,6 @@ pub(crate) enum Command {
     RemoveToken { user: String, what: String },
 }
 
-/// What is to be other about a member; `None` to leave it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UserChange {
-    pub(crate) rename: Option<String>,
-    pub(crate) passkey: Option<String>,
-    /// A new one by chance.
-    pub(crate) new_passkey: bool,
-    pub(crate) enabled: Option<bool>,
-    pub(crate) can_leech: Option<bool>,
-    pub(crate) protected: Option<bool>,
-    pub(crate) free_leech: Option<bool>,
-    pub(crate) double_upload: Option<bool>,
-    /// 0 for no bound.
-    pub(crate) slots: Option<u32>,
-    /// The host in the URL that is printed.
-    pub(crate) host: Option<String>,
-}
-
-/// What is to be other about a torrent; `None` to leave it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TorrentChange {
-    pub(crate) name: Option<String>,
-    pub(crate) pricing: Option<Pricing>,
-    pub(crate) double_upload: Option<bool>,
-}
-
 impl Command {
     /// Does it, and says what is to be printed.
     pub(crate) fn run(&self, config: &Config) -> Result<String, Failure> {
@@ -102,8 +77,14 @@ impl Command {
     async fn run_in(&self, own: Own<'_>, config: &Config) -> Result<String, String> {
         let mut text = String::new();
         match self {
-            Self::AddUser { name, change } => text = add_user(own, name, change, config).await?,
-            Self::SetUser { name, change } => text = set_user(own, name, change, config).await?,
+            Self::AddUser { name, change, host } => {
+                let urls = Urls { config, host: host.as_deref() };
+                text = add_user(own, name, change, urls).await?;
+            }
+            Self::SetUser { name, change, host } => {
+                let urls = Urls { config, host: host.as_deref() };
+                text = set_user(own, name, change, urls).await?;
+            }
             Self::ListUsers => text = list_users(own).await?,
             Self::RemoveUser(name) => {
                 let user = find_user(own, name).await?;
@@ -112,7 +93,7 @@ impl Command {
             Self::AddTorrent { what, change } => text = add_torrent(own, what, change).await?,
             Self::SetTorrent { what, change } => {
                 let mut entry = find_torrent(own, what).await?;
-                change_torrent(&mut entry, change);
+                change.make(&mut entry);
                 own.put_torrent(&entry).await.map_err(said)?;
             }
             Self::ListTorrents => text = list_torrents(own).await?,
@@ -206,7 +187,7 @@ async fn find_token(own: Own<'_>, user: &str, what: &str) -> Result<Token, Strin
 
 /// The info_hash and the name of a torrent that is named by its file or in hex.
 fn torrent_of(what: &str) -> Result<(InfoHash, String), String> {
-    if let Some(info_hash) = hex(what) {
+    if let Some(info_hash) = AccessList::parse_hash(what) {
         return Ok((info_hash, what.to_ascii_lowercase()));
     }
     let unreadable = |error| format!("{what}: {error}; it is no info_hash of 40 hex digits either");
@@ -219,113 +200,58 @@ fn torrent_of(what: &str) -> Result<(InfoHash, String), String> {
     Ok((InfoHash(found.info_hash), name))
 }
 
-fn hex(text: &str) -> Option<InfoHash> {
-    let mut bytes = [0; 20];
-    if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).ok()?;
-    }
-    Some(InfoHash(bytes))
-}
-
-fn shown(info_hash: InfoHash) -> String {
-    info_hash.0.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes any text");
-        text
-    })
-}
-
-fn random_passkey() -> Result<Passkey, String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
-    Ok(Passkey(bytes.map(|byte| LETTERS[usize::from(byte % 32)])))
-}
-
-fn change_user(entry: &mut MemberEntry, change: &UserChange) -> Result<(), String> {
-    let member = &mut entry.member;
-    if let Some(passkey) = &change.passkey {
-        let wrong = || "a passkey is 32 letters and digits".to_owned();
-        member.passkey = Passkey::parse(passkey.as_bytes()).ok_or_else(wrong)?;
-    }
-    if change.new_passkey {
-        member.passkey = random_passkey()?;
-    }
-    let put = |flag: &mut bool, value: Option<bool>| *flag = value.unwrap_or(*flag);
-    put(&mut entry.enabled, change.enabled);
-    put(&mut member.can_leech, change.can_leech);
-    put(&mut member.protected, change.protected);
-    put(&mut member.free_leech, change.free_leech);
-    put(&mut member.double_upload, change.double_upload);
-    if let Some(slots) = change.slots {
-        member.download_slots = (slots > 0).then_some(slots);
-    }
-    if let Some(name) = &change.rename {
-        entry.name.clone_from(name);
-    }
-    Ok(())
-}
-
 async fn add_user(
     own: Own<'_>,
     name: &str,
     change: &UserChange,
-    config: &Config,
+    urls: Urls<'_>,
 ) -> Result<String, String> {
-    let member = Member {
-        id: MemberId(0),
-        passkey: random_passkey()?,
-        can_leech: true,
-        protected: false,
-        free_leech: false,
-        double_upload: false,
-        download_slots: None,
-    };
-    let mut entry = MemberEntry {
-        member,
-        name: name.to_owned(),
-        enabled: true,
-        uploaded: 0,
-        downloaded: 0,
-        created_at_secs: 0,
-    };
-    change_user(&mut entry, change)?;
+    let mut entry = new_member(name).map_err(Wrong::text)?;
+    change.make(&mut entry).map_err(Wrong::text)?;
     own.put_member(&entry).await.map_err(said)?;
-    Ok(announce_urls(&entry.member.passkey, change.host.as_deref(), config))
+    Ok(urls.of(&entry.member.passkey))
 }
 
 async fn set_user(
     own: Own<'_>,
     name: &str,
     change: &UserChange,
-    config: &Config,
+    urls: Urls<'_>,
 ) -> Result<String, String> {
     let mut entry = find_user(own, name).await?;
     let before = entry.member.passkey;
-    change_user(&mut entry, change)?;
+    change.make(&mut entry).map_err(Wrong::text)?;
     own.put_member(&entry).await.map_err(said)?;
     let passkey = entry.member.passkey;
     let is_same = passkey == before;
-    let urls = || announce_urls(&passkey, change.host.as_deref(), config);
-    Ok(if is_same { String::new() } else { urls() })
+    Ok(if is_same { String::new() } else { urls.of(&passkey) })
 }
 
-/// How a member announces: the passkey, and a URL for each protocol.
-fn announce_urls(passkey: &Passkey, host: Option<&str>, config: &Config) -> String {
-    let passkey = String::from_utf8_lossy(&passkey.0);
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let host = host.unwrap_or(if name.is_empty() { "localhost" } else { name });
-    let (listen, mut text) = (&config.values.listen, String::new());
-    let port = listen.port.0;
-    line(&mut text, format_args!("passkey   {passkey}"));
-    for (is_on, scheme) in [(listen.tcp, "http"), (listen.udp, "udp")] {
-        if is_on {
-            line(&mut text, format_args!("announce  {scheme}://{host}:{port}/{passkey}/announce"));
+/// Where the tracker is.
+struct Urls<'a> {
+    config: &'a Config,
+    /// In place of the machine's name.
+    host: Option<&'a str>,
+}
+
+impl Urls<'_> {
+    /// How a member announces: the passkey, and a URL for each protocol.
+    fn of(&self, passkey: &Passkey) -> String {
+        let passkey = String::from_utf8_lossy(&passkey.0);
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = name.trim();
+        let host = self.host.unwrap_or(if name.is_empty() { "localhost" } else { name });
+        let (listen, mut text) = (&self.config.values.listen, String::new());
+        let port = listen.port.0;
+        line(&mut text, format_args!("passkey   {passkey}"));
+        for (is_on, scheme) in [(listen.tcp, "http"), (listen.udp, "udp")] {
+            if is_on {
+                let url = format!("{scheme}://{host}:{port}/{passkey}/announce");
+                line(&mut text, format_args!("announce  {url}"));
+            }
         }
+        text
     }
-    text
 }
 
 async fn list_users(own: Own<'_>) -> Result<String, String> {
@@ -355,41 +281,34 @@ async fn list_users(own: Own<'_>) -> Result<String, String> {
 async fn list_tokens(own: Own<'_>, user: &str) -> Result<String, String> {
     let user = find_user(own, user).await?;
     let mut text = String::new();
-    for entry in own.tokens(user.member.id).await.map_err(said)? {
-        let before = TorrentId(entry.token.torrent.0 - 1);
-        let torrents = own.torrents(before, 1).await.map_err(said)?;
-        let Some(torrent) = torrents.first() else { continue };
-        let state = if entry.expired { "used-up" } else { "in-use" };
-        let (hash, down) = (shown(torrent.torrent.info_hash), entry.downloaded);
+    for (token, torrent) in tokens_of(own, user.member.id).await.map_err(said)? {
+        let state = if token.expired { "used-up" } else { "in-use" };
+        let (hash, down) = (torrent.torrent.info_hash, token.downloaded);
         let name = &torrent.name;
         line(&mut text, format_args!("{hash} {name} {state} downloaded={down}"));
     }
     Ok(text)
 }
 
-fn change_torrent(entry: &mut TorrentEntry, change: &TorrentChange) {
-    let torrent = &mut entry.torrent;
-    torrent.pricing = change.pricing.unwrap_or(torrent.pricing);
-    torrent.double_upload = change.double_upload.unwrap_or(torrent.double_upload);
-    if let Some(name) = &change.name {
-        entry.name.clone_from(name);
-    }
+/// The tokens of a member, at most 1000, each with its torrent.
+pub(crate) async fn tokens_of(
+    own: Own<'_>,
+    member: MemberId,
+) -> Result<Vec<(TokenEntry, TorrentEntry)>, ManageError> {
+    let tokens = own.tokens(member).await?;
+    let ids: Vec<TorrentId> = tokens.iter().map(|entry| entry.token.torrent).collect();
+    let torrents = own.torrents_numbered(&ids).await?.into_iter();
+    let mut torrents: BTreeMap<_, _> = torrents.map(|entry| (entry.torrent.id, entry)).collect();
+    let of = |entry: TokenEntry| Some((entry, torrents.remove(&entry.token.torrent)?));
+    Ok(tokens.into_iter().filter_map(of).collect())
 }
 
 async fn add_torrent(own: Own<'_>, what: &str, change: &TorrentChange) -> Result<String, String> {
     let (info_hash, name) = torrent_of(what)?;
-    let torrent = Torrent {
-        id: TorrentId(0),
-        info_hash,
-        pricing: Pricing::Normal,
-        double_upload: false,
-        completed: 0,
-        balance: 0,
-    };
-    let mut entry = TorrentEntry { torrent, name, seeders: 0, leechers: 0, created_at_secs: 0 };
-    change_torrent(&mut entry, change);
+    let mut entry = new_torrent(info_hash, &name);
+    change.make(&mut entry);
     own.put_torrent(&entry).await.map_err(said)?;
-    Ok(format!("{} {}\n", shown(info_hash), entry.name))
+    Ok(format!("{info_hash} {}\n", entry.name))
 }
 
 async fn list_torrents(own: Own<'_>) -> Result<String, String> {
@@ -405,7 +324,7 @@ async fn list_torrents(own: Own<'_>) -> Result<String, String> {
                 Pricing::Neutral => " neutral",
             };
             let double = if entry.torrent.double_upload { " double-upload" } else { "" };
-            let (hash, name) = (shown(entry.torrent.info_hash), &entry.name);
+            let (hash, name) = (entry.torrent.info_hash, &entry.name);
             let (up, down, done) = (entry.seeders, entry.leechers, entry.torrent.completed);
             let counts = format!("seeders={up} leechers={down} completed={done}");
             line(&mut text, format_args!("{hash} {name} {counts}{pricing}{double}"));

@@ -183,14 +183,17 @@ fn shared(page: &mut Page, stats: &shared::Stats) {
 }
 
 fn private(page: &mut Page, stats: &PrivateStats) {
+    let database = &stats.database;
     let gauges = [
         ("members", "Members who may announce.", stats.members),
+        ("members_online", "Members who have a peer.", stats.online),
         ("torrents", "Torrents that may be announced.", stats.torrents),
         ("tokens", "Tokens in use.", stats.tokens),
         ("member_seeders", "Peers of members with nothing left.", stats.seeders),
         ("member_leechers", "All other peers of members.", stats.leechers),
         ("ledger_rows", "Rows that wait to be written.", stats.rows_waiting),
         ("ledger_oldest_seconds", "How long the oldest waits.", stats.oldest_row_secs),
+        ("ledger_failures", "Tries to write in a row that failed.", database.failures),
     ];
     for (name, help, value) in gauges {
         page.single(Kind::Gauge, name, help, value);
@@ -201,8 +204,15 @@ fn private(page: &mut Page, stats: &PrivateStats) {
     samples.add(&[("peer", "gone")], left_out.gone);
     samples.add(&[("peer", "changed")], left_out.changed);
     samples.add(&[("peer", "seen")], left_out.seen);
-    let help = "Rows that were written.";
-    page.single(Kind::Counter, "ledger_rows_written_total", help, stats.rows_written);
+    let counters = [
+        ("credited_upload_bytes_total", "Bytes credited to members.", stats.credited.uploaded),
+        ("charged_download_bytes_total", "Bytes charged to members.", stats.credited.downloaded),
+        ("ledger_rows_written_total", "Rows written.", stats.rows_written),
+        ("ledger_rows_refused_total", "Rows the database refused.", database.rows_refused),
+    ];
+    for (name, help, value) in counters {
+        page.single(Kind::Counter, name, help, value);
+    }
 }
 
 fn traffic(page: &mut Page, stats: &Stats) {

@@ -6,30 +6,36 @@
 //!
 //! - `settings`: what the configuration means.
 //! - `ledger`: the thread: flushes, reloads, checks, the stop.
-//! - `stats`: what is told of it.
+//! - `tables`: what the API changes.
+//! - `accounting`, `stats`: what is told of it.
 //! - `leftovers`, `held`: files of what the database did not take.
 
+mod accounting;
 mod held;
 mod ledger;
 mod leftovers;
 mod settings;
 mod stats;
+mod tables;
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peerage_sql::{Error, Store};
-use peerage_tracker::private::{Loaded, TorrentId};
+use peerage_sql::{Error, Schema, Store};
+use peerage_tracker::private::{Loaded, Private, TorrentId};
 use peerage_tracker::{Now, Tracker};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 pub(crate) use ledger::Check;
 pub(crate) use settings::Settings;
-pub(crate) use stats::PrivateStats;
+pub(crate) use stats::{Bytes, PrivateStats, View};
+pub(crate) use tables::Tables;
 
+use crate::api::ours::Members;
 use crate::clock::Clock;
 use crate::gazelle::answers::Answers;
 use crate::gazelle::calls::Calls;
@@ -55,9 +61,17 @@ pub(crate) enum Job {
     Reload,
     /// Compare the tables with what is in memory.
     Check(oneshot::Sender<Result<Check, String>>),
+    /// Do something with our own tables.
+    Manage(Work),
     /// Write all that is left, and end.
     Stop,
 }
+
+/// What the API does with our own tables, on the thread that waits for SQL.
+pub(crate) type Work = Box<dyn FnOnce(Arc<Tables>) -> Working + Send>;
+
+/// It at work.
+type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How the thread is asked. Its copies are one.
 #[derive(Clone)]
@@ -77,6 +91,25 @@ impl Jobs {
         let (sender, receiver) = oneshot::channel();
         self.0.try_send(Job::Check(sender)).map_err(|_| busy())?;
         receiver.await.unwrap_or_else(|_| Err(busy()))
+    }
+
+    /// Has `work` done with our own tables. Who stops waiting does not stop it. `None` where the
+    /// thread has ended.
+    pub(crate) async fn manage<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Tables>) -> F + Send + 'static,
+    ) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let work = |tables| -> Working {
+            // Who asked may have gone.
+            Box::pin(async move { drop(sender.send(work(tables).await)) })
+        };
+        self.0.send(Job::Manage(Box::new(work))).await.ok()?;
+        receiver.await.ok()
     }
 
     /// Has all that is left written. Waits for room, not for the writing.
@@ -129,9 +162,18 @@ pub(crate) fn start(
         .gazelle
         .as_ref()
         .map(|gazelle| Arc::new(Updates::new(Arc::clone(tracker), clock, gazelle.absent)));
-    let (calls_too, updates_too) = (calls.clone(), updates.clone());
-    let around = Around { calls: calls_too, updates: updates_too, leftovers, clock, revision };
-    let ledger = Ledger::new(settings, Arc::new(store), Arc::clone(tracker), around);
+    let store = Arc::new(store);
+    let view = source.private.get_or_init(|| View::new(settings));
+    let tables = Tables::new(Arc::clone(&store), Arc::clone(tracker), clock, revision);
+    let around = Around {
+        calls: calls.clone(),
+        updates: updates.clone(),
+        leftovers,
+        clock,
+        accounting: Arc::clone(&view.accounting),
+        tables: Arc::new(tables),
+    };
+    let ledger = Ledger::new(settings, store, Arc::clone(tracker), around);
     let failed = |error: io::Error| format!("cannot start a thread: {error}");
     let run = move || runtime.block_on(ledger.run(receiver));
     threads.spawn_io("ledger".into(), run).map_err(failed)?;
@@ -149,6 +191,18 @@ pub(crate) fn start(
     };
     let stop_time_max = settings.stop_timeout + ledger::FINISH_TIME_MAX;
     Ok(Some(Beside { jobs, site, stop_time_max }))
+}
+
+/// Whose members the API can manage.
+pub(crate) fn members(settings: &crate::settings::Settings, beside: Option<&Beside>) -> Members {
+    match settings.private.as_ref().zip(beside) {
+        None => Members::Nobodys,
+        Some((settings, _)) if settings.store.schema != Schema::Own => Members::Sites,
+        Some((settings, beside)) if settings.store.readonly => {
+            Members::OursReadonly(beside.jobs.clone())
+        }
+        Some((_, beside)) => Members::Ours(beside.jobs.clone()),
+    }
 }
 
 fn calls(settings: &Settings, data_dir: Option<&Path>) -> Result<Option<Arc<Calls>>, String> {
@@ -227,4 +281,9 @@ async fn load(store: &Store) -> Result<Loaded, Error> {
     // No list lets everybody in.
     let allowed_clients = (!clients.is_empty()).then_some(clients);
     Ok(Loaded { members, torrents, tokens, allowed_clients, denied_clients })
+}
+
+/// The members and torrents of a tracker that has them.
+fn private_of(tracker: &Tracker) -> &Private {
+    tracker.private().expect("there are no tables without members")
 }

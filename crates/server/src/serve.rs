@@ -163,7 +163,8 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let mut threads = Threads::new();
     let private = private::start(&settings, kept_in.as_deref(), &source, clock, &mut threads)
         .map_err(Failure::Start)?;
-    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender());
+    let members = private::members(&settings, private.as_ref());
+    let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender(), members);
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
     let running = Running {
@@ -425,6 +426,9 @@ impl Running {
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
         if let Some(timing) = share_timing {
             self.tracker.set_share_timing(timing);
+        }
+        if let (Some(private), Some(settings)) = (self.tracker.private(), &self.settings.private) {
+            settings.take_terms(private);
         }
         self.show_settings();
     }

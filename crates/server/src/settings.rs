@@ -202,6 +202,10 @@ impl Settings {
         self.waits.set(&newer.http);
         self.limits.peer_timeout = newer.limits.peer_timeout;
         self.locations = newer.locations;
+        if let Some((private, newer)) = self.private.as_mut().zip(newer.private) {
+            private.terms.pricing = newer.terms.pricing;
+            private.terms.double_upload = newer.terms.double_upload;
+        }
     }
 
     /// The rules with the lists in force.

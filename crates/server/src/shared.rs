@@ -12,6 +12,7 @@ use peerage_shared::{Certificates, Layout, Node, Status, Target};
 use peerage_tracker::share::{Options, Timing};
 use peerage_tracker::{ConnectionKey, Connections, Share, Tracker};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config::value::SharedLayout;
@@ -138,11 +139,13 @@ pub(crate) struct View {
 }
 
 /// What nodes have told each other. Counts are since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = SharedStats)]
 pub(crate) struct Stats {
     /// Whether all of Redis is connected.
     pub(crate) connected: bool,
     /// Time since Redis last answered; null where it never did.
+    #[schema(required)]
     pub(crate) silent_millis: Option<u64>,
     /// How long the last pipeline took.
     pub(crate) trip_micros: u64,

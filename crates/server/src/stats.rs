@@ -18,17 +18,19 @@ use std::time::Duration;
 
 use peerage_proto::Family;
 use peerage_swarm::Expired;
+use peerage_tracker::private::Private;
 use peerage_tracker::{
     AccessList, Kind, LoadAverages, Now, Protocol, Refusal, Sample, Tally, Tracker,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::feed::{Feed, MapStats};
 use crate::history::{self, Gauges, History, Reading};
 use crate::latency::Latencies;
 use crate::load::Probe;
-use crate::private::PrivateStats;
+use crate::private::{self, PrivateStats};
 use crate::settings::Pages;
 use crate::{locations, shared, web};
 pub(crate) use clients::ClientStats;
@@ -69,10 +71,12 @@ pub(crate) struct Source {
     latest: Mutex<Option<(Now, Arc<Stats>)>>,
     /// Empty where the node is alone.
     pub(crate) shared: OnceLock<Arc<shared::View>>,
+    /// Empty where the tracker is open.
+    pub(crate) private: OnceLock<private::View>,
 }
 
 /// What is known about the tracker at a moment. Counts are since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Stats {
     /// Of the program.
     pub(crate) version: &'static str,
@@ -95,14 +99,17 @@ pub(crate) struct Stats {
     /// How often the swarms held were completed.
     pub(crate) completed: u64,
     /// What nodes tell each other; null where this one is alone. Its peers are among all.
+    #[schema(required)]
     pub(crate) shared: Option<shared::Stats>,
     /// Of private mode; null where the tracker is open.
+    #[schema(required)]
     pub(crate) private: Option<PrivateStats>,
     /// What was dropped because it was not heard from.
     pub(crate) expired: ExpiredStats,
     /// Requests that could be read, those refused included.
     pub(crate) requests: ByProtocol<ByFamily<Requests>>,
     /// Replies with a failure reason, by reason.
+    #[schema(value_type = ByProtocol<BTreeMap<String, u64>>)]
     pub(crate) refusals: ByProtocol<BTreeMap<&'static str, u64>>,
     /// Announces whose peer was handed peers but not stored, because a bound was reached.
     pub(crate) not_stored: u64,
@@ -115,6 +122,7 @@ pub(crate) struct Stats {
     /// Connections that asked for neither announce nor scrape.
     pub(crate) pages: PageStats,
     /// Of the location files in force; null without any.
+    #[schema(required)]
     pub(crate) locations: Option<locations::Status>,
     /// Requests per second over the last ten.
     pub(crate) rates: ByProtocol<ByFamily<Rates>>,
@@ -123,6 +131,7 @@ pub(crate) struct Stats {
     /// Those that announced most in the last hour, the most frequent first.
     pub(crate) clients: Vec<ClientStats>,
     /// The largest swarms, the largest first; null where the operator does not allow it.
+    #[schema(required)]
     pub(crate) largest: Option<Vec<SwarmStats>>,
     /// Of the map.
     pub(crate) map: MapStats,
@@ -132,7 +141,7 @@ pub(crate) struct Stats {
 }
 
 /// The announce interval without jitter.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Interval {
     /// In force.
     pub(crate) now_secs: u32,
@@ -147,25 +156,27 @@ pub(crate) struct Interval {
 }
 
 /// The load of the machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct LoadStats {
     /// Over 1, 5 and 15 minutes; null where the system does not tell.
+    #[schema(required, value_type = Option<Vec<f64>>)]
     pub(crate) averages: Option<LoadAverages>,
     /// Above this the interval grows.
     pub(crate) max: f64,
 }
 
 /// Memory in bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Memory {
     /// Of the whole process; null where the system does not tell.
+    #[schema(required)]
     pub(crate) resident_bytes: Option<u64>,
     /// Of the swarms.
     pub(crate) swarms_bytes: u64,
 }
 
 /// Peers, by what they are and by family.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PeerStats {
     /// All.
     pub(crate) total: u64,
@@ -176,7 +187,7 @@ pub(crate) struct PeerStats {
 }
 
 /// What has expired.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ExpiredStats {
     /// Peers.
     pub(crate) peers: u64,
@@ -185,7 +196,7 @@ pub(crate) struct ExpiredStats {
 }
 
 /// One for each protocol.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ByProtocol<T> {
     /// Over UDP.
     pub(crate) udp: T,
@@ -194,7 +205,7 @@ pub(crate) struct ByProtocol<T> {
 }
 
 /// One for each family of addresses.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ByFamily<T> {
     /// Over IPv4.
     pub(crate) ipv4: T,
@@ -203,7 +214,7 @@ pub(crate) struct ByFamily<T> {
 }
 
 /// Requests by kind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Requests {
     /// UDP connection ids.
     pub(crate) connect: u64,
@@ -214,16 +225,17 @@ pub(crate) struct Requests {
 }
 
 /// Entries of the lists.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct ListSizes {
     /// Of the allow list; null without one.
+    #[schema(required)]
     pub(crate) allowed: Option<u64>,
     /// Of the deny list.
     pub(crate) denied: u64,
 }
 
 /// What the pages have served.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct PageStats {
     /// Requests.
     pub(crate) requests: u64,
@@ -265,6 +277,7 @@ impl Source {
             largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
             shared: OnceLock::new(),
+            private: OnceLock::new(),
         }
     }
 
@@ -292,17 +305,21 @@ impl Source {
         let (at, tally, latencies) =
             (self.clock.now(), self.tracker.tally(), self.workers.latencies());
         let totals = self.tracker.swarms().totals();
+        let members = self.tracker.private().map(Private::totals);
+        let of_members = members.unwrap_or_default();
         let gauges = Gauges {
-            seeders: totals.seeders_v4 + totals.seeders_v6,
-            leechers: totals.leechers_v4 + totals.leechers_v6,
-            swarms: totals.swarms,
+            seeders: totals.seeders_v4 + totals.seeders_v6 + of_members.seeders,
+            leechers: totals.leechers_v4 + totals.leechers_v6 + of_members.leechers,
+            swarms: totals.swarms + of_members.torrents,
+            online: members.map(|members| members.online),
             load: lock(&self.load).map(|[minute, ..]| minute),
             resident_bytes: self.probe.resident_bytes(),
             interval_secs: self.tracker.interval_secs().0,
         };
         let both = latencies.udp.clone().and(&latencies.http);
-        lock(&self.recent).add(at, &tally, &latencies);
-        lock(&self.history).add(&Reading { at, tally, latencies: both, gauges });
+        let credited = members.map(|members| members.credited);
+        lock(&self.recent).add(at, &tally, &latencies, of_members.credited);
+        lock(&self.history).add(&Reading { at, tally, latencies: both, gauges, credited });
         if let Some(largest) = &self.largest {
             lock(largest).go_on(self.tracker.swarms(), totals.swarms);
         }
@@ -371,7 +388,9 @@ impl Source {
             },
             completed: totals.completed,
             shared: self.shared.get().map(|shared| shared.stats(&self.tracker, self.clock)),
-            private: PrivateStats::of(&self.tracker, now),
+            private: self.private.get().and_then(|view| {
+                PrivateStats::of(&self.tracker, view, recent.credited_per_sec(), now)
+            }),
             expired: ExpiredStats {
                 peers: self.expired_peers.load(Ordering::Relaxed),
                 swarms: self.expired_swarms.load(Ordering::Relaxed),

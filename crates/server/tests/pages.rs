@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use peerage_testkit::http::Reply;
-use peerage_testkit::{Server, udp};
+use peerage_testkit::{Folder, Server, udp};
 
 fn start(flags: &[&str]) -> Result<Server, String> {
     Server::start(Path::new(env!("CARGO_BIN_EXE_peerage")), flags)
@@ -103,7 +103,7 @@ fn front_page_names_the_announce_urls_of_the_host_that_was_asked() -> Result<(),
 fn every_page_has_the_announce_urls_and_the_headers_that_guard_it() -> Result<(), String> {
     let tracker = start(&[])?;
     let mut connection = tracker.connect()?;
-    for path in ["/", "/stats", "/stats.html", "/map.html", "/settings.html"] {
+    for path in ["/", "/stats", "/stats.html", "/map.html", "/members.html", "/settings.html"] {
         let page = connection.get(path)?;
         assert_eq!(page.status, 200, "{path}");
         check_type(&page, "text/html");
@@ -205,6 +205,13 @@ fn configuration_of_the_pages_is_public_and_says_what_there_is() -> Result<(), S
     let config = start(&[])?.get("/config.json")?.text();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert!(config["locale"].is_null(), "{config}");
+    assert_eq!(config["pages"]["members"], false, "{config}");
+    let folder = Folder::new("pages")?;
+    let data = folder.path().to_str().ok_or("the path is UTF-8")?;
+    let config = start(&["--private", "--data-dir", data])?.get("/config.json")?.text();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!((&config["mode"], &config["pages"]["members"]), (&"private".into(), &true.into()));
+    assert!(config["announce_urls"][1].as_str().unwrap().ends_with("/PASSKEY/announce"));
     Ok(())
 }
 

@@ -1,8 +1,20 @@
 //! Into which calls of the script the swarms of a trip are cut.
 
-use peerage_tracker::share::SwarmChanges;
+use std::time::Duration;
+
+use peerage_tracker::share::{Changes, SwarmChanges};
+use redis::{RedisError, Value};
 
 use crate::trip::{PEERS_PER_CALL_MAX, SWARMS_PER_CALL_MAX};
+
+/// A pipeline that is on its way, and what has come back.
+pub(crate) struct Trip {
+    pub(crate) changes: Changes,
+    /// How many of the swarms each call takes.
+    pub(crate) calls: Vec<usize>,
+    pub(crate) replies: Result<Vec<Value>, RedisError>,
+    pub(crate) took: Duration,
+}
 
 /// Orders `swarms` by `slot`, and says how many of them, one after the other, each call takes: all
 /// of one slot, since in a Cluster a script may touch no other.

@@ -9,6 +9,7 @@
 //! - `lost`: why Redis is not reached, for the operator.
 //! - `trip`: the script that updates swarms, its arguments and its reply.
 //! - `calls`: which swarms go into one call of it.
+//! - `cold`: what wakes the loop in between.
 //! - `beat`: that this node lives, and which others do.
 //! - `node`: the loop: when a trip leaves, and what happens when none comes back.
 //! - `retry`: when a connection is sought again.
@@ -21,6 +22,7 @@
 
 mod beat;
 mod calls;
+mod cold;
 mod lost;
 mod node;
 mod places;

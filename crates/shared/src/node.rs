@@ -11,20 +11,21 @@ mod news;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
 use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges};
 use peerage_tracker::{Share, Tracker};
-use redis::{Pipeline, RedisError, Value};
-use tokio::sync::{Notify, mpsc};
+use redis::{Pipeline, Value};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::beat::{Life, beat};
-use crate::calls::cut;
+use crate::calls::{Trip, cut};
+use crate::cold::Cold;
 use crate::lost::Lost;
 use crate::places::Places;
 use crate::retry::Retry;
@@ -68,16 +69,6 @@ pub struct Node {
     pub agreed: Box<dyn Fn([u8; 16]) + Send>,
     /// What is counted.
     pub status: Arc<Status>,
-}
-
-/// Wakes the loop for a swarm that an announce waits for.
-#[derive(Default)]
-struct Cold(Notify);
-
-impl Wake for Cold {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_one();
-    }
 }
 
 /// What the loop holds.
@@ -387,8 +378,7 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn dead(&self) -> String {
-        let dead = self.share.dead();
-        dead.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
+        self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// The changes of each master; of none those that have no place now.
@@ -504,13 +494,4 @@ impl<N: Fn() -> Now> Carrier<N> {
             }
         }
     }
-}
-
-/// A pipeline that is on its way, and what has come back.
-struct Trip {
-    changes: Changes,
-    /// How many of the swarms each call takes.
-    calls: Vec<usize>,
-    replies: Result<Vec<Value>, RedisError>,
-    took: Duration,
 }

@@ -92,59 +92,58 @@ local function left(s, l, count)
   end
 end
 local function lively(key)
-  local count = call('ZCARD', key)
-  if count == 0 then return 0, {} end
-  if count > (dead and 512 or 64) then
-    if call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[1]) > 0 then
-      count = call('ZCARD', key)
-    end
-    return count
+  local few = dead and 512 or 64
+  local all = call('ZRANGE', key, 0, few, 'WITHSCORES')
+  local count = #all / 2
+  if count == 0 then return 0, all end
+  if count > few then
+    call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[1])
+    return call('ZCARD', key)
   end
-  local all, stay = call('ZRANGE', key, 0, -1, 'WITHSCORES'), {}
-  for i = 1, #all, 2 do
+  if not dead and tonumber(all[2]) >= expired then return count, all end
+  local stay, n = {}, 0
+  for i = 1, 2 * count, 2 do
     local score = tonumber(all[i + 1])
     if score < expired or dead and dead[teller(score)] then
       call('ZREM', key, all[i])
     else
-      stay[#stay + 1] = all[i]
-      stay[#stay + 1] = all[i + 1]
+      stay[n + 1], stay[n + 2] = all[i], all[i + 1]
+      n = n + 2
     end
   end
-  return #stay / 2, stay
+  return n / 2, stay
 end
 local function some(key, count, wanted, all)
   if all and count <= wanted then return all end
   return wanted > 0 and call('ZRANDMEMBER', key, wanted, 'WITHSCORES') or {}
 end
-local function update(key)
-  local s, l, c, id = keys(key)
-  local count = tonumber(ARGV[at])
-  at = at + 1
-  if count > 0 then seen(s, count) elseif count < 0 then seen(l, -count) end
-  local sample, more, floor = 0, 0, 0
-  if count == 0 then
-    local from = at
-    at, other_node = at + 8, -1
-    sample, more = tonumber(ARGV[from + 5]), tonumber(ARGV[from + 6])
-    floor = tonumber(ARGV[from + 7])
-    seen(s, tonumber(ARGV[from]))
-    seen(l, tonumber(ARGV[from + 1]))
-    news(s, l, tonumber(ARGV[from + 2]))
-    news(l, s, tonumber(ARGV[from + 3]))
-    left(s, l, tonumber(ARGV[from + 4]))
-  end
-  if sample == 0 then
+local function long(s, l, from)
+  at, other_node = from + 8, -1
+  local more, floor = tonumber(ARGV[from + 6]), tonumber(ARGV[from + 7])
+  seen(s, tonumber(ARGV[from]))
+  seen(l, tonumber(ARGV[from + 1]))
+  news(s, l, tonumber(ARGV[from + 2]))
+  news(l, s, tonumber(ARGV[from + 3]))
+  left(s, l, tonumber(ARGV[from + 4]))
+  if ARGV[from + 5] == '0' then
     local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
-    local completed = finish(c, id, seeders, leechers, more, floor)
-    return seeders, leechers, completed, count == 0 and other_node
+    return seeders, leechers, finish(s, seeders, leechers, more, floor), other_node
   end
   local seeders, of_s = lively(s)
   local leechers, of_l = lively(l)
-  local completed = finish(c, id, seeders, leechers, more, floor, true)
+  local completed = finish(s, seeders, leechers, more, floor, true)
   local want_s = math.min(seeders, math.max(math.floor(size / 2), size - leechers))
   local want_l = math.min(leechers, size - want_s)
   of_s, of_l = some(s, seeders, want_s, of_s), some(l, leechers, want_l, of_l)
   return seeders, leechers, completed, other_node, of_s, of_l
+end
+local function update(s, count)
+  local l = leechers_of(s)
+  at = at + 1
+  if count == 0 then return long(s, l, at) end
+  if count > 0 then seen(s, count) else seen(l, -count) end
+  local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
+  return seeders, leechers, finish(s, seeders, leechers, 0, 0)
 end
 for i = 1, #KEYS do
   local peers = tonumber(ARGV[at])
@@ -153,7 +152,7 @@ for i = 1, #KEYS do
     following = at + 9
     for j = 1, 5 do following = following + 2 * tonumber(ARGV[at + j]) end
   end
-  local fine, seeders, leechers, completed, node, of_s, of_l = pcall(update, KEYS[i])
+  local fine, seeders, leechers, completed, node, of_s, of_l = pcall(update, KEYS[i], peers)
   if fine then
     out[n + 1], out[n + 2], out[n + 3] = seeders, leechers, completed
     n = n + 3
@@ -174,16 +173,14 @@ end
 return out
 ";
 
-/// Who told a score, the keys of a swarm by the first, and what is done about how often it was
-/// finished.
+/// Who told a score, the second key of a swarm by the first, and what is done about how often it
+/// was finished.
 const OWN: &str = r"
 local function teller(score) return tonumber(score) % 65536 end
-local function keys(s)
-  local base = string.sub(s, 1, -2)
-  return s, base .. 'l', base .. 'c'
-end
-local function finish(c, id, seeders, leechers, more, floor, asked)
+local function leechers_of(s) return string.sub(s, 1, -2) .. 'l' end
+local function finish(s, seeders, leechers, more, floor, asked)
   if not asked and more == 0 and floor == 0 then return -1 end
+  local c = string.sub(s, 1, -2) .. 'c'
   local have = tonumber(redis.call('GET', c) or 0)
   local completed = math.max(have, floor) + more
   if completed > have then redis.call('SET', c, completed, 'EX', ARGV[3]) end
@@ -194,11 +191,10 @@ end
 /// The index of swarms is what llmpt's own cleaner goes through, and takes out of.
 const LLMPT: &str = r"
 local function teller(score) return -1 end
-local function keys(s)
+local function leechers_of(s) return 'tracker:leechers:' .. string.match(s, '%x+$') end
+local function finish(s, seeders, leechers, more, floor)
   local id = string.match(s, '%x+$')
-  return s, 'tracker:leechers:' .. id, 'tracker:stats:' .. id, id
-end
-local function finish(c, id, seeders, leechers, more, floor)
+  local c = 'tracker:stats:' .. id
   local have = tonumber(redis.call('HGET', c, 'completed') or 0)
   local completed = math.max(have, floor) + more
   if seeders + leechers + completed > 0 then

@@ -3,6 +3,7 @@
 //! Members and torrents that were removed take nothing more: their sums are changed where they
 //! stand, never made anew. Rows of their peers that come late are dropped at the next start.
 
+mod edit;
 mod manage;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use peerage_tracker::private::{
     Client, Member, MemberId, Passkey, PeerKey, PeerRow, Pricing, Token, Torrent, TorrentId,
 };
 
+pub use edit::{EDITS_MAX, Edit, Edited, NotEdited};
 pub use manage::{Access, ClientEntry, ManageError, MemberEntry, Own, TokenEntry, TorrentEntry};
 
 use crate::Error;

@@ -281,7 +281,7 @@ impl Shard {
         let hash = self.peer_hash(context, place, slot);
         let old = self.find(place, slot, hash, peer.role);
         match old.map(At::state) {
-            Some(old) if !old.is_elsewhere() && !word.goes_before(context, old, peer.seen) => {
+            Some(old) if !old.is_elsewhere() && !word.goes_before(context, old, peer) => {
                 return;
             }
             Some(_) => {}
@@ -488,15 +488,19 @@ pub(crate) fn certainly_seen(context: &Context<'_>, state: State) -> Now {
 enum Word {
     /// It may be what this node told itself: it has to be certainly later.
     Sample,
-    /// Something has just happened there: it has to be not certainly before.
+    /// Something has just happened there: it has to be not certainly before. Where it is not
+    /// certainly later either, and of the same role, a client has come to both nodes at once, and
+    /// each keeps it.
     News,
 }
 
 impl Word {
-    fn goes_before(self, context: &Context<'_>, own: State, said: Now) -> bool {
+    fn goes_before(self, context: &Context<'_>, own: State, said: &Elsewhere) -> bool {
+        let is_later = seen(context, own) + STEP < said.seen;
         match self {
-            Self::Sample => seen(context, own) + STEP < said,
-            Self::News => !is_before(context, said, own),
+            Self::Sample => is_later,
+            Self::News if own.role() == said.role => is_later,
+            Self::News => !is_before(context, said.seen, own),
         }
     }
 }

@@ -33,7 +33,7 @@ pub use announce::Announce;
 pub(crate) use answer::MemberWorker;
 pub use clients::Clients;
 pub use ledger::{Ledger, Queued};
-pub use members::MemberState;
+pub use members::{Credited, MemberState};
 pub use pending::LeftOut;
 pub use registry::{Loaded, TooManyChanges};
 pub use rows::{
@@ -94,6 +94,8 @@ pub struct Private {
 pub struct Totals {
     /// Members.
     pub members: u64,
+    /// Of the members, those who have a peer.
+    pub online: u64,
     /// Torrents.
     pub torrents: u64,
     /// Tokens.
@@ -102,6 +104,8 @@ pub struct Totals {
     pub seeders: u64,
     /// All other peers.
     pub leechers: u64,
+    /// Bytes since the start.
+    pub credited: Credited,
 }
 
 /// Members and their names: with a million, 4000 in each, which are rehashed in a fraction of a
@@ -170,6 +174,9 @@ impl Private {
         };
         for shard in self.members.iter() {
             totals.members += shard.members.len() as u64;
+            totals.online += u64::from(shard.online);
+            totals.credited.uploaded += shard.credited.uploaded;
+            totals.credited.downloaded += shard.credited.downloaded;
         }
         for shard in self.torrents.iter() {
             totals.torrents += shard.torrents.len() as u64;

@@ -75,16 +75,19 @@ export class Refused extends Error {
   }
 }
 
-/** Asks the API. Throws `Refused`; a token that is no longer taken signs out. */
+/** Asks the API, with a file or with JSON. Throws `Refused`; a token that is no longer taken signs
+ * out. */
 export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { authorization: `Bearer ${token ?? ""}` };
-  if (body !== undefined) headers["content-type"] = "application/json";
+  const isFile = body instanceof Blob;
+  if (isFile) headers["content-type"] = "application/octet-stream";
+  else if (body !== undefined) headers["content-type"] = "application/json";
   let reply: Response;
   try {
     reply = await fetch(`/api/v1${path}`, {
       method,
       headers,
-      body: body === undefined ? null : JSON.stringify(body),
+      body: body === undefined ? null : isFile ? body : JSON.stringify(body),
       signal: AbortSignal.timeout(ANSWER_MS_MAX),
     });
   } catch (error) {

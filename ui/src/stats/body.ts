@@ -68,6 +68,40 @@ export interface Swarm {
   completed: number;
 }
 
+/** Of a private tracker. */
+export interface Private {
+  tables: "peerage" | "gazelle";
+  members: number;
+  online: number;
+  torrents: number;
+  tokens: number;
+  seeders: number;
+  leechers: number;
+  credited: { uploaded: number; downloaded: number };
+  credited_per_sec: { uploaded: number; downloaded: number };
+  rows_waiting: number;
+  oldest_row_secs: number;
+  rows_written: number;
+  database: {
+    state: "well" | "failing" | "readonly";
+    written_secs_ago: number | null;
+    failures: number;
+    rows_refused: number;
+  };
+}
+
+/** Of a node among others. */
+export interface Shared {
+  connected: boolean;
+  silent_millis: number | null;
+  trip_micros: number;
+  waiting_swarms: number;
+  waiting_changes: number;
+  dropped_changes: number;
+  cold_swarms: number;
+  catching_up: number;
+}
+
 export interface Stats {
   version: string;
   failed: number;
@@ -79,6 +113,8 @@ export interface Stats {
   swarms: number;
   peers: { total: number; seeders: ByFamily<number>; leechers: ByFamily<number> };
   completed: number;
+  private: Private | null;
+  shared: Shared | null;
   expired: { peers: number; swarms: number };
   requests: ByProtocol<ByFamily<Requests>>;
   refusals: ByProtocol<Record<string, number>>;
@@ -134,7 +170,10 @@ export interface History {
     | "load"
     | "resident_bytes"
     | "interval_secs"
-    | "latency_us",
+    | "latency_us"
+    | "online"
+    | "credited_uploaded"
+    | "credited_downloaded",
     Points
   >;
 }
@@ -148,4 +187,24 @@ export function sum(requests: Requests): number {
 export function total(rates: ByProtocol<ByFamily<Requests>>): number {
   const { udp, http } = rates;
   return sum(udp.ipv4) + sum(udp.ipv6) + sum(http.ipv4) + sum(http.ipv6);
+}
+
+/** How many there are of each, where members' peers are not among those of all swarms. */
+export function totals({ private: of, peers, swarms, completed }: Stats) {
+  const both = ({ ipv4, ipv6 }: ByFamily<number>) => ipv4 + ipv6;
+  return {
+    swarms: of ? of.torrents : swarms,
+    seeders: of ? of.seeders : both(peers.seeders),
+    leechers: of ? of.leechers : both(peers.leechers),
+    peers: of ? of.seeders + of.leechers : peers.total,
+    completed,
+  };
+}
+
+/** A credit in three parts: what goes before its address, the address, and what comes after. */
+export function credited({ text, url }: Credit): [string, string, string] {
+  const at = text.indexOf(url);
+  return at < 0
+    ? [`${text} `, url, ""]
+    : [text.slice(0, at), url, text.slice(at + url.length)];
 }

@@ -73,11 +73,12 @@ pub(super) enum BodyRefusals {
     Wrong(Problem),
 }
 
-/// What a route may say that changes what others change as well.
+/// What a route may say that changes what others change as well, or that is about members.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is for the document alone")]
 pub(super) enum Conflicting {
-    /// It contradicts what is there.
+    /// It contradicts what is there. Where it is about members: the tracker has none, or they are
+    /// a site's.
     #[response(status = 409)]
     Conflict(Problem),
 }
@@ -91,7 +92,8 @@ impl Refused {
         Self { status, problem, retry_after_secs: None }
     }
 
-    fn about(self, field: impl Into<String>) -> Self {
+    /// The same about another part of the request.
+    pub(crate) fn about(self, field: impl Into<String>) -> Self {
         let problem = Problem { field: Some(field.into()), ..self.problem };
         Self { problem, ..self }
     }
@@ -132,6 +134,11 @@ impl Refused {
     /// 409: it contradicts what is there.
     pub(crate) fn conflict(error: impl Into<String>, field: &str) -> Self {
         Self::new(StatusCode::CONFLICT, error).about(field)
+    }
+
+    /// 409: this tracker has no such thing.
+    pub(crate) fn not_here(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, error)
     }
 
     /// 413: the body is longer than it may be.

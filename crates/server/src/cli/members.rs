@@ -3,15 +3,22 @@
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValuesParser, value_parser};
 use peerage_tracker::private::Pricing;
 
-use crate::members::{Command, TorrentChange, UserChange};
+use crate::members::Command;
+use crate::members::change::{Key, TorrentChange, UserChange};
 
 /// Reads what [`usage`] describes; `None` for another subcommand.
 pub(super) fn command(name: &str, matches: &ArgMatches) -> Option<Command> {
     let (what, sub) = matches.subcommand().unwrap_or(("", matches));
     let text = |name: &str| sub.get_one::<String>(name).cloned().unwrap_or_default();
     Some(match (name, what) {
-        ("user", "add") => Command::AddUser { name: text("name"), change: user_change(sub) },
-        ("user", "set") => Command::SetUser { name: text("name"), change: user_change(sub) },
+        ("user", "add") => {
+            let (change, host) = (user_change(sub), given(sub, "host"));
+            Command::AddUser { name: text("name"), change, host }
+        }
+        ("user", "set") => {
+            let (change, host) = (user_change(sub), given(sub, "host"));
+            Command::SetUser { name: text("name"), change, host }
+        }
         ("user", "remove") => Command::RemoveUser(text("name")),
         ("user", _) => Command::ListUsers,
         ("torrent", "add") => {
@@ -46,17 +53,20 @@ fn given(matches: &ArgMatches, name: &str) -> Option<String> {
 }
 
 fn user_change(matches: &ArgMatches) -> UserChange {
+    let is_new = matches.try_get_one("new-passkey").ok().flatten().copied().unwrap_or(false);
+    let slots = matches.get_one::<u32>("slots");
     UserChange {
         rename: given(matches, "rename"),
-        passkey: given(matches, "passkey"),
-        new_passkey: matches.try_get_one("new-passkey").ok().flatten().copied().unwrap_or(false),
+        passkey: match is_new {
+            true => Some(Key::Random),
+            false => given(matches, "passkey").map(Key::Given),
+        },
         enabled: is_yes(matches, "enabled"),
         can_leech: is_yes(matches, "can-leech"),
         protected: is_yes(matches, "protected"),
         free_leech: is_yes(matches, "free-leech"),
         double_upload: is_yes(matches, "double-upload"),
-        slots: matches.get_one("slots").copied(),
-        host: given(matches, "host"),
+        download_slots: slots.map(|&slots| (slots > 0).then_some(slots)),
     }
 }
 

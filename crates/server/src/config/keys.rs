@@ -307,9 +307,9 @@ config! {
         [Restart] enabled: bool = false;
         /// What every transfer costs at most: "normal"; "free" for uploads that count and
         /// downloads that do not, for everyone and every torrent; "neutral" for neither.
-        [Restart] pricing: PricingWord = PricingWord::Normal;
+        [Reload] pricing: PricingWord = PricingWord::Normal;
         /// Whether all uploads count twice.
-        [Restart] double_upload: bool = false;
+        [Reload] double_upload: bool = false;
         /// Most peers of one member at one torrent. One more is warned and handed nobody.
         [Restart] peers_per_torrent_max: Whole<1, 10_000> = Whole(3);
         /// Most peers in all. One more is warned and handed nobody.

@@ -6,22 +6,22 @@
 use sha1::Digest as _;
 
 /// Most bytes of a file: a torrent of some terabytes in small pieces.
-pub(super) const FILE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// How deep values may lie in each other: a file tree (BEP 52) of that many folders.
 const DEPTH_MAX: u32 = 256;
 
 /// What a tracker wants to know of a torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Metainfo {
+pub(crate) struct Metainfo {
     /// The v1 info_hash; of a torrent that is v2 alone the first 20 bytes of its own.
-    pub(super) info_hash: [u8; 20],
+    pub(crate) info_hash: [u8; 20],
     /// As the file says it, cut where it is too long, without what is no text.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 /// Reads a file. `None` where it is no torrent.
-pub(super) fn read(file: &[u8]) -> Option<Metainfo> {
+pub(crate) fn read(file: &[u8]) -> Option<Metainfo> {
     let info = entry(file, b"info")?;
     let is_v1 = entry(info, b"pieces").is_some();
     if !is_v1 && entry(info, b"meta version") != Some(b"i2e") {

@@ -13,12 +13,14 @@ use peerage_sql::{Schema, Store};
 use peerage_tracker::private::{Batch, Member, Private, Torrent};
 use peerage_tracker::{Now, Tracker};
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use super::accounting::Accounting;
 use super::leftovers::Leftovers;
-use super::{Job, Settings, load};
+use super::tables::Tables;
+use super::{Job, Settings, load, private_of as private};
 use crate::clock::Clock;
 use crate::gazelle::calls::Calls;
 use crate::gazelle::updates::Updates;
@@ -61,15 +63,14 @@ pub(super) struct Ledger {
     desk: Desk,
 }
 
-/// Where reloads and checks are asked for. They run beside the flushes.
+/// Where work on the tables is asked for. It is done beside the flushes.
 #[derive(Clone)]
 struct Desk {
     store: Arc<Store>,
     tracker: Arc<Tracker>,
     updates: Option<Arc<Updates>>,
     clock: Clock,
-    /// Held by a reload or a check: one at a time.
-    reading: Arc<Mutex<()>>,
+    tables: Arc<Tables>,
 }
 
 /// What else the thread needs.
@@ -82,8 +83,10 @@ pub(super) struct Around {
     pub(super) leftovers: Leftovers,
     /// The time.
     pub(super) clock: Clock,
-    /// Of our own tables, as they were read last.
-    pub(super) revision: i64,
+    /// What is counted of the writing.
+    pub(super) accounting: Arc<Accounting>,
+    /// What the API asks for.
+    pub(super) tables: Arc<Tables>,
 }
 
 /// How the tables and the memory compare.
@@ -122,7 +125,7 @@ impl Ledger {
             tracker: Arc::clone(&tracker),
             updates: around.updates.clone(),
             clock: around.clock,
-            reading: Arc::default(),
+            tables: Arc::clone(&around.tables),
         };
         Self {
             store,
@@ -198,12 +201,14 @@ impl Ledger {
             self.tell_site(&mut batch);
             let rows = batch.rows();
             let outcome = self.store.write(batch).await;
-            let written = rows.saturating_sub(outcome.left.rows());
-            private(&self.tracker).count_written(written);
+            let (left, dead) = (outcome.left.rows(), outcome.dead.len());
+            private(&self.tracker).count_written(rows.saturating_sub(left + dead));
+            self.around.accounting.count_refused(dead);
             private(&self.tracker).ledger().put_back(outcome.left);
             self.around.leftovers.bury(&outcome.dead);
             if let Some(error) = outcome.error {
                 self.failures = self.failures.saturating_add(1);
+                self.around.accounting.failed();
                 self.complain(&error);
                 return false;
             }
@@ -215,6 +220,7 @@ impl Ledger {
             info!("what was announced is written again, after {} tries", self.failures);
         }
         (self.failures, self.complained) = (0, None);
+        self.around.accounting.succeeded(self.around.clock.now());
         true
     }
 
@@ -248,10 +254,8 @@ impl Ledger {
 
     /// Reads the tables again where somebody has changed them, such as the command line: not while
     /// they are being read.
-    async fn follow_changes(&mut self) {
-        let Ok(revision) = self.store.revision().await else { return };
-        if revision != self.around.revision && self.desk.reading.try_lock().is_ok() {
-            self.around.revision = revision;
+    async fn follow_changes(&self) {
+        if self.around.tables.is_to_be_read().await {
             self.desk.start_reload();
         }
     }
@@ -302,6 +306,10 @@ impl Desk {
         match job {
             Some(Job::Reload) => self.start_reload(),
             Some(Job::Check(reply)) => self.start_check(reply),
+            Some(Job::Manage(work)) => {
+                let tables = Arc::clone(&self.tables);
+                tokio::spawn(async move { tables.in_turn(work(Arc::clone(&tables))).await });
+            }
             Some(Job::Stop) | None => return Then::Stop,
         }
         Then::GoOn
@@ -310,7 +318,7 @@ impl Desk {
     /// Reads the tables again. Announces go on, and so do flushes.
     fn start_reload(&self) {
         let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, updates) = (Arc::clone(&self.reading), self.updates.clone());
+        let (reading, updates) = (Arc::clone(&self.tables.reading), self.updates.clone());
         tokio::spawn(async move {
             let _one_at_a_time = reading.lock().await;
             match reload(&store, &tracker, updates).await {
@@ -322,7 +330,7 @@ impl Desk {
 
     fn start_check(&self, reply: oneshot::Sender<Result<Check, String>>) {
         let (store, tracker) = (Arc::clone(&self.store), Arc::clone(&self.tracker));
-        let (reading, now) = (Arc::clone(&self.reading), self.clock.now());
+        let (reading, now) = (Arc::clone(&self.tables.reading), self.clock.now());
         tokio::spawn(async move {
             let _one_at_a_time = reading.lock().await;
             // Who asked may have gone.
@@ -341,10 +349,6 @@ async fn expire(tracker: Arc<Tracker>, clock: Clock) -> Infallible {
         let looks = u32::try_from(all / 60).unwrap_or(u32::MAX);
         private.expire(clock.now(), looks.max(EXPIRE_LOOKS_MIN));
     }
-}
-
-fn private(tracker: &Tracker) -> &Private {
-    tracker.private().expect("there is no ledger without members")
 }
 
 async fn reload(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use peerage_proto::gazelle::Style;
 use peerage_sql::{GazelleDialect, Options, Schema};
 use peerage_tracker::gazelle::Absent;
-use peerage_tracker::private::{Pricing, Terms};
+use peerage_tracker::private::{Pricing, Private, Terms};
 
 use crate::config::value::{self, PricingWord, ReportStyle};
 use crate::config::{Config, ConfigError};
@@ -79,6 +79,17 @@ impl Settings {
             terms: terms(config, peer_timeout),
             gazelle,
         }))
+    }
+
+    /// Puts into force what of the terms may change while the tracker runs.
+    pub(crate) fn take_terms(&self, private: &Private) {
+        let Terms { pricing, double_upload, .. } = self.terms;
+        let now = private.terms();
+        if (now.pricing, now.double_upload) != (pricing, double_upload) {
+            private.change_terms(|terms| {
+                (terms.pricing, terms.double_upload) = (pricing, double_upload);
+            });
+        }
     }
 
     /// How the database is opened, with the one in `data_dir` where none is named.

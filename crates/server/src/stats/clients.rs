@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peerage_tracker::Now;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client_names::{AZUREUS, SHADOW, Version};
 
@@ -23,11 +24,12 @@ const TABLE_TIME: Duration = Duration::from_secs(300);
 const CLIENTS_MAX: usize = 256;
 
 /// A client, and how often it announced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct ClientStats {
     /// What its peer_ids begin with; empty for all that begin with nothing known.
     pub(crate) prefix: String,
     /// What it is called, if that is known.
+    #[schema(required)]
     pub(crate) name: Option<String>,
     /// About how many announces of the last hour were its.
     pub(crate) announces: u64,

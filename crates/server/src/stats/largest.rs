@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 use peerage_proto::InfoHash;
 use peerage_swarm::{Counts, Swarms};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Swarms told.
 const TOP: usize = 20;
@@ -17,7 +18,7 @@ const TOP: usize = 20;
 const SWARMS_A_SECOND: u64 = 65_536;
 
 /// A swarm, as it was when it was last come by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct SwarmStats {
     /// In hex.
     pub(crate) info_hash: String,

@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use peerage_proto::Family;
+use peerage_tracker::private::Credited;
 use peerage_tracker::{Kind, Now, Protocol, Tally};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{ByFamily, ByProtocol, by_protocol};
 use crate::history::rate;
 use crate::latency::Latencies;
+use crate::private::Bytes;
 
 /// The time over which requests per second are taken, and as many readings.
 const RATE_SECS: usize = 10;
@@ -19,7 +22,7 @@ const LATENCY_STEP: Duration = Duration::from_secs(10);
 const LATENCY_STEPS: usize = 6;
 
 /// Requests per second by kind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Rates {
     /// UDP connection ids.
     pub(crate) connect: f64,
@@ -31,7 +34,7 @@ pub(crate) struct Rates {
 
 /// How long requests waited for their replies: from their bytes being here to the reply being
 /// handed to the kernel. Of one request in eight, and right to a quarter.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct LatencyStats {
     /// Half took longer.
     pub(crate) p50_us: u64,
@@ -48,6 +51,8 @@ pub(crate) struct LatencyStats {
 pub(super) struct Recent {
     /// The oldest first; at most one more than [`RATE_SECS`].
     tallies: VecDeque<(Now, Tally)>,
+    /// As many.
+    credited: VecDeque<(Now, Credited)>,
     /// The oldest first; at most one more than [`LATENCY_STEPS`], and never none.
     latencies: VecDeque<(Now, ByProtocol<Latencies>)>,
 }
@@ -57,15 +62,24 @@ impl Recent {
     pub(super) fn new(start: Now) -> Self {
         let none = ByProtocol { udp: Latencies::default(), http: Latencies::default() };
         let tallies = VecDeque::from([(start, Tally::default())]);
-        Self { tallies, latencies: VecDeque::from([(start, none)]) }
+        let credited = VecDeque::from([(start, Credited::default())]);
+        Self { tallies, credited, latencies: VecDeque::from([(start, none)]) }
     }
 
     /// Takes note of a reading, once a second.
-    pub(super) fn add(&mut self, at: Now, tally: &Tally, latencies: &ByProtocol<Latencies>) {
+    pub(super) fn add(
+        &mut self,
+        at: Now,
+        tally: &Tally,
+        latencies: &ByProtocol<Latencies>,
+        credited: Credited,
+    ) {
         if self.tallies.len() > RATE_SECS {
             self.tallies.pop_front();
+            self.credited.pop_front();
         }
         self.tallies.push_back((at, tally.clone()));
+        self.credited.push_back((at, credited));
         if self.latencies.back().is_some_and(|(last, _)| at.since(*last) < LATENCY_STEP) {
             return;
         }
@@ -95,6 +109,19 @@ impl Recent {
             ipv4: rates(protocol, Family::V4),
             ipv6: rates(protocol, Family::V6),
         })
+    }
+
+    /// Bytes that members were credited and charged with per second, over the same time.
+    pub(super) fn credited_per_sec(&self) -> Bytes<f64> {
+        let (Some((begun, before)), Some((ended, after))) =
+            (self.credited.front(), self.credited.back())
+        else {
+            unreachable!("there is one from the start");
+        };
+        Bytes {
+            uploaded: rate((before.uploaded, *begun), (after.uploaded, *ended)),
+            downloaded: rate((before.downloaded, *begun), (after.downloaded, *ended)),
+        }
     }
 
     /// How the latencies were between the oldest reading and `now`.
@@ -137,8 +164,12 @@ mod tests {
             }
             let mut tally = Tally::default();
             tally.add(&counters);
-            recent.add(Now::from_millis(secs * 1000), &tally, &none);
+            let credited = Credited { uploaded: 7 * secs, downloaded: secs.max(20) };
+            recent.add(Now::from_millis(secs * 1000), &tally, &none, credited);
         }
+        let credited = recent.credited_per_sec();
+        assert!((credited.uploaded - 7.0).abs() < 1e-9, "{credited:?}");
+        assert!((credited.downloaded - 1.0).abs() < 1e-9, "{credited:?}");
         let rates = recent.rates();
         assert!((rates.udp.ipv6.announce - 0.5).abs() < 1e-9, "{rates:?}");
         assert!(rates.udp.ipv4.announce.abs() < 1e-9, "{rates:?}");
@@ -153,7 +184,8 @@ mod tests {
         taken.udp.add(&histogram);
         let mut seen = Vec::new();
         for secs in 1..=80 {
-            recent.add(Now::from_millis(secs * 1000), &Tally::default(), &taken);
+            let (at, none) = (Now::from_millis(secs * 1000), Credited::default());
+            recent.add(at, &Tally::default(), &taken, none);
             seen.push(recent.latency(&taken).udp.map(|latency| latency.count));
             assert!(recent.latency(&taken).http.is_none());
         }

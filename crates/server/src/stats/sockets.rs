@@ -6,6 +6,7 @@ use std::sync::Arc;
 use peerage_proto::Family;
 use peerage_tracker::{Counter, Tally};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::ByProtocol;
 use crate::latency::Latencies;
@@ -21,7 +22,7 @@ pub(crate) struct Workers {
 }
 
 /// What went through the UDP sockets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct UdpStats {
     /// Over IPv4.
     pub(crate) ipv4: DatagramStats,
@@ -34,7 +35,7 @@ pub(crate) struct UdpStats {
 }
 
 /// Datagrams of one family. Bytes are without headers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct DatagramStats {
     /// Received.
     pub(crate) datagrams_in: u64,
@@ -55,7 +56,7 @@ pub(crate) struct DatagramStats {
 }
 
 /// What went through the HTTP connections, until they were handed over to the pages.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct HttpStats {
     /// Over IPv4.
     pub(crate) ipv4: StreamStats,
@@ -78,11 +79,12 @@ pub(crate) struct HttpStats {
     /// Requests that could not be read.
     pub(crate) malformed: u64,
     /// Replies by status code; rare codes together as 0.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub(crate) replies: BTreeMap<u16, u64>,
 }
 
 /// Connections of one family.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct StreamStats {
     /// Accepted.
     pub(crate) accepted: u64,

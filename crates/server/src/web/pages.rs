@@ -58,6 +58,8 @@ struct Config<'a> {
 struct Shown {
     map: bool,
     settings: bool,
+    /// Members and torrents of a private tracker.
+    members: bool,
     /// The largest swarms.
     largest: bool,
 }
@@ -76,8 +78,13 @@ pub(super) fn router(
     };
     let private = settings.private;
     let (document, locale) = (Document::new(), settings.locale.clone());
-    let shown = Shown { map: settings.map, settings: is_api_on, largest: source.tells_largest() };
-    ["/", "/stats", "/stats.html", "/map.html", "/settings.html"]
+    let shown = Shown {
+        map: settings.map,
+        settings: is_api_on,
+        members: is_api_on && private,
+        largest: source.tells_largest(),
+    };
+    ["/", "/stats", "/stats.html", "/map.html", "/members.html", "/settings.html"]
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, get(page)))
         .route("/config.json", get(config))
@@ -175,7 +182,7 @@ async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
     let body = format!(
         "There is nothing at {path}. This is a BitTorrent tracker: /announce, /scrape, /, /stats, \
-         /map.html, /settings.html, /health, /stats.json and /metrics are here.\n"
+         /map.html, /members.html, /settings.html, /health, /stats.json and /metrics are here.\n"
     );
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
     (StatusCode::NOT_FOUND, headers, body).into_response()

@@ -12,6 +12,10 @@ use crate::client::{Tracker, ask, make_token};
 /// Methods that a path may have in the document.
 const METHODS: [&str; 6] = ["get", "head", "put", "post", "patch", "delete"];
 
+/// A `.torrent` file.
+const TORRENT: &str =
+    "d4:infod6:lengthi3e4:name4:file12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+
 /// What the document says of one method of one path.
 struct Operation {
     /// In capitals.
@@ -38,6 +42,8 @@ fn operations(document: &Value) -> Vec<Operation> {
         let below = below
             .replace("{list}", "deny")
             .replace("{info_hash}", &"ab".repeat(20))
+            .replace("{name}", "ann")
+            .replace("{prefix}", "-XX")
             .replace("{id}", "00000000");
         assert!(!below.contains('{'), "{below}: a part that this test does not know");
         for (method, operation) in methods.as_object().expect("an object") {
@@ -51,6 +57,13 @@ fn operations(document: &Value) -> Vec<Operation> {
                 ("/lists/deny", "post") => {
                     r#"{"add": ["abababababababababababababababababababab"]}"#
                 }
+                ("/users", "post") => r#"{"put": [{"name": "bob"}]}"#,
+                ("/users", "patch") => r#"{"names": ["bob"], "set": {}}"#,
+                ("/torrents" | "/clients" | "/freeleech/tokens", "post")
+                | ("/users/ann" | "/freeleech", "put") => "{}",
+                ("/torrents/file", "post") => TORRENT,
+                ("/clients/-XX", "put") => r#"{"name": "it", "access": "deny"}"#,
+                (path, "put") if path.starts_with("/torrents/") => "{}",
                 (_, "get" | "put" | "delete") => "",
                 other => panic!("{other:?}: a body that this test does not know"),
             };
@@ -58,7 +71,7 @@ fn operations(document: &Value) -> Vec<Operation> {
             operations.push(Operation { method, path: below.clone(), needs, body });
         }
     }
-    assert!(12 < operations.len(), "{}", operations.len());
+    assert!(35 < operations.len(), "{}", operations.len());
     operations
 }
 
@@ -75,7 +88,7 @@ fn kept(tracker: &Tracker) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn nothing_is_answered_without_the_right_token() -> Result<(), String> {
-    let tracker = Tracker::start(&[])?;
+    let tracker = Tracker::start(&["--private"])?;
     let before = kept(&tracker);
     let admin = tracker.admin().to_owned();
     let elsewhere = Folder::new("elsewhere")?;
@@ -136,9 +149,17 @@ fn nothing_is_answered_without_the_right_token() -> Result<(), String> {
 
 #[test]
 fn the_smallest_scope_that_is_named_is_enough() -> Result<(), String> {
-    let tracker = Tracker::start(&[])?;
+    let tracker = Tracker::start(&["--private"])?;
     let mut statuses = Vec::new();
-    for operation in operations(&document(&tracker)) {
+    let mut operations = operations(&document(&tracker));
+    // What is asked for is made before, and gone after.
+    operations.sort_by_key(|operation| match operation.method.as_str() {
+        "POST" => 0,
+        "DELETE" => 3,
+        "PUT" => 1,
+        _ => 2,
+    });
+    for operation in operations {
         let Operation { method, path, needs: Some(needs), body } = &operation else { continue };
         let reply = tracker.ask_as(&tracker.tokens[*needs], method, path, body)?;
         assert!([200, 201, 204, 404].contains(&reply.status), "{method} {path}: {}", reply.text());
@@ -146,10 +167,28 @@ fn the_smallest_scope_that_is_named_is_enough() -> Result<(), String> {
             statuses.push(format!("{method} {path}"));
         }
     }
-    // There is no such swarm, and no such token.
-    let (get, drop, token) = ("GET /swarms/", "DELETE /swarms/", "DELETE /tokens/");
-    let known = |what: &String| [get, drop, token].iter().any(|start| what.starts_with(start));
+    // There is no such swarm and no such token, nor any more a member whose token it could be.
+    let known = ["GET /swarms/", "DELETE /swarms/", "DELETE /tokens/", "DELETE /users/ann/"];
+    let known = |what: &String| known.iter().any(|start| what.starts_with(start));
     assert!(statuses.iter().all(known), "{statuses:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_about_members_is_refused_where_there_are_none() -> Result<(), String> {
+    let tracker = Tracker::start(&[])?;
+    let mut refused = 0;
+    for Operation { method, path, body, .. } in operations(&document(&tracker)) {
+        let of_members = ["/users", "/torrents", "/clients", "/freeleech"];
+        if !of_members.iter().any(|start| path.starts_with(start)) {
+            continue;
+        }
+        let reply = tracker.ask(&method, &path, body)?;
+        assert_eq!(reply.status, 409, "{method} {path}: {}", reply.text());
+        assert!(reply.text().contains("the tracker is open"), "{}", reply.text());
+        refused += 1;
+    }
+    assert_eq!(refused, 22);
     Ok(())
 }
 
@@ -168,8 +207,9 @@ fn method_that_a_path_does_not_have_is_told_which_it_has() -> Result<(), String>
 fn no_secret_is_logged_or_printed_whatever_is_asked() -> Result<(), String> {
     let trace = Folder::new("trace")?;
     let config = trace.write("p.toml", "[log]\nlevel = \"trace\"\n")?;
-    let mut tracker = Tracker::start(&["-c", &config])?;
+    let mut tracker = Tracker::start(&["--private", "-c", &config])?;
     let mut secrets: Vec<String> = tracker.tokens.to_vec();
+    let mut passkeys = Vec::new();
     for operation in operations(&document(&tracker)) {
         for token in tracker.tokens.clone() {
             let in_query = format!("{}?token={token}", operation.path);
@@ -177,6 +217,8 @@ fn no_secret_is_logged_or_printed_whatever_is_asked() -> Result<(), String> {
                 let reply = tracker.ask_as(&token, &operation.method, path, operation.body)?;
                 let reply: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
                 secrets.extend(reply["token"].as_str().map(str::to_owned));
+                let made = [&reply["passkey"], &reply["passkeys"][0]["passkey"]];
+                passkeys.extend(made.into_iter().filter_map(Value::as_str).map(str::to_owned));
             }
         }
     }
@@ -188,10 +230,11 @@ fn no_secret_is_logged_or_printed_whatever_is_asked() -> Result<(), String> {
     assert_eq!(secrets.len(), 5, "three that were there, one that was made, one that was guessed");
     let key = fs::read_to_string(tracker.data.path().join("connection.key")).expect("it is kept");
     secrets.push(key.trim().to_owned());
+    assert!(1 < passkeys.len(), "Ann's and Bob's");
 
     let (log, output) = (tracker.server.process().log(), tracker.server.process().output());
     assert!(log.contains("made, it allows admin"), "{log}");
-    for secret in &secrets {
+    for secret in secrets.iter().chain(&passkeys) {
         let random = secret.rsplit('_').next().expect("it ends so");
         assert!(32 <= random.len());
         assert!(!log.contains(random) && !output.contains(random), "{random}: {output}\n{log}");

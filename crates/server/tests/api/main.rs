@@ -4,5 +4,6 @@ mod client;
 mod fuzzed;
 mod guarded;
 mod lists;
+mod members;
 mod settings;
 mod tokens;

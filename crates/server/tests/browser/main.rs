@@ -23,8 +23,18 @@ const IPV4: &str =
 const IPV6: &str =
     "\"0\",\"281470681743359\",\"JP\",\"Japan\",\"Tokyo\",\"Tokyo\",\"35.7\",\"139.7\"\n";
 
+/// What a tracker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// For anyone, and under load.
+    Open,
+    /// For members.
+    Private,
+}
+
 /// A tracker that keeps what it is told, and its token.
 struct Tracker {
+    mode: Mode,
     folder: Folder,
     /// `None` while it is stopped.
     server: Option<Server>,
@@ -33,11 +43,11 @@ struct Tracker {
 }
 
 impl Tracker {
-    fn start() -> Result<Self, String> {
+    fn start(mode: Mode) -> Result<Self, String> {
         let folder = Folder::new("browser")?;
         folder.write("IP2LOCATION-LITE-DB5.CSV", IPV4)?;
         folder.write("IP2LOCATION-LITE-DB5.IPV6.CSV", IPV6)?;
-        let mut tracker = Self { folder, server: None, port: 0, token: String::new() };
+        let mut tracker = Self { mode, folder, server: None, port: 0, token: String::new() };
         tracker.again()?;
         let server = tracker.server.as_mut().expect("it was just started");
         // It is shown where whoever starts it looks, and not in the log.
@@ -54,7 +64,13 @@ impl Tracker {
     fn again(&mut self) -> Result<(), String> {
         let (port, data) = (self.port.to_string(), self.folder.path().to_string_lossy());
         let arguments = ["-p", &port, "--bind", "127.0.0.1", "--bind", "::1", "--data-dir", &data];
-        let settings = [("PEERAGE__PAGES__LARGEST_SWARMS", "true")];
+        let flags: &[&str] = if self.mode == Mode::Private { &["--private"] } else { &[] };
+        let arguments = [&arguments[..], flags].concat();
+        let settings = [
+            ("PEERAGE__PAGES__LARGEST_SWARMS", "true"),
+            ("PEERAGE__PRIVATE__EARLY", "0"),
+            ("PEERAGE__DATABASE__FLUSH_INTERVAL", "1"),
+        ];
         let program = Path::new(env!("CARGO_BIN_EXE_peerage"));
         let server = Server::start_as(program, &arguments, &settings)?;
         self.port = server.port();
@@ -75,6 +91,11 @@ fn pictures() -> PathBuf {
 
 /// Runs a scene of the driver, and does what it asks for.
 fn play(scene: &str) -> Result<(), String> {
+    play_with(scene, Mode::Open)
+}
+
+/// As [`play`], with a tracker of this mode.
+fn play_with(scene: &str, mode: Mode) -> Result<(), String> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ui = package.join("../../ui");
     if !ui.join("node_modules/playwright-core").exists() {
@@ -82,8 +103,8 @@ fn play(scene: &str) -> Result<(), String> {
     }
     let pictures = pictures();
     std::fs::create_dir_all(&pictures).map_err(|error| error.to_string())?;
-    let mut tracker = Tracker::start()?;
-    let mut load = Some(Load::start(tracker.port));
+    let mut tracker = Tracker::start(mode)?;
+    let mut load = (mode == Mode::Open).then(|| Load::start(tracker.port));
     let folder = Folder::new("chromium")?;
     let mut command = Command::new("node");
     command
@@ -152,6 +173,16 @@ fn tracker_that_goes_and_comes_is_missed_and_found_again() -> Result<(), String>
 #[test]
 fn pages_are_used_by_keyboard_alone() -> Result<(), String> {
     play("keys")
+}
+
+#[test]
+fn member_and_torrent_added_by_the_page_announce_at_once() -> Result<(), String> {
+    play_with("members", Mode::Private)
+}
+
+#[test]
+fn pages_of_a_private_tracker_are_fit_to_be_seen() -> Result<(), String> {
+    play_with("membersLook", Mode::Private)
 }
 
 #[test]

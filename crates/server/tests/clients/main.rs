@@ -9,6 +9,8 @@
 //! | UDP over IPv6 | aria2 | its UDP trackers are IPv4 only |
 //! | UDP over IPv6 | Transmission | it asks from a global address of the host or not at all |
 //!
+//! In `private` they are members of a private tracker, and what they are credited is compared.
+//!
 //! `cargo xtask setup` installs the clients. Without them these tests fail; none is skipped.
 
 mod aria2;

@@ -4,22 +4,16 @@
 use std::fmt;
 
 use peerage_proto::InfoHash;
-use peerage_tracker::private::{
-    Client, Member, MemberId, Passkey, Pricing, Token, Torrent, TorrentId,
-};
+use peerage_tracker::private::{Client, Member, MemberId, Passkey, Token, Torrent, TorrentId};
 
+use super::edit::{Edit, Sql, text};
 use super::{MEMBER, TORRENT, member, torrent};
-use crate::database::{Columns, Connection, Database};
-use crate::error::Failure;
-use crate::statement::{Statement, Value};
-use crate::write::now_secs;
-use crate::{Dialect, Error};
+use crate::Error;
+use crate::database::{Columns, Database};
+use crate::statement::Value;
 
 /// Most entries of one page of a list.
 const PAGE_MAX: usize = 1000;
-
-/// Most bytes of a name.
-const NAME_BYTES_MAX: usize = 190;
 
 /// A member, with what concerns people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,184 +113,35 @@ pub struct Own<'a> {
     pub(crate) database: &'a Database,
 }
 
-/// A statement under construction.
-struct Sql {
-    dialect: Dialect,
-    statement: Statement,
-}
-
-impl Sql {
-    fn new(dialect: Dialect, sql: &str) -> Self {
-        Self { dialect, statement: sql.into() }
-    }
-
-    fn sql(mut self, sql: &str) -> Self {
-        self.statement.push(sql);
-        self
-    }
-
-    fn value(mut self, value: Value) -> Self {
-        self.statement.push_value(self.dialect, value);
-        self
-    }
-
-    /// Values in brackets.
-    fn row(mut self, values: Vec<Value>) -> Self {
-        for (index, value) in values.into_iter().enumerate() {
-            self = self.sql(if index == 0 { "(" } else { "," }).value(value);
-        }
-        self.sql(")")
-    }
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-fn pricing(pricing: Pricing) -> Value {
-    Value::Int(match pricing {
-        Pricing::Normal => 0,
-        Pricing::Free => 1,
-        Pricing::Neutral => 2,
-    })
-}
-
-fn check_name(name: &str) -> Result<(), ManageError> {
-    let is_right = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
-    is_right.then_some(()).ok_or(ManageError::Invalid("a name has 1 to 190 bytes, on one line"))
-}
-
 impl Own<'_> {
-    /// Puts a member in, or changes the one of that id; an id of 0 is a new one's. Sums and the
-    /// time are not changed. The member's id.
-    pub async fn put_member(&self, entry: &MemberEntry) -> Result<MemberId, ManageError> {
-        check_name(&entry.name)?;
-        let member = &entry.member;
-        let passkey = std::str::from_utf8(&member.passkey.0)
-            .map_err(|_| ManageError::Invalid("a passkey is 32 letters and digits"))?;
-        let slots = member.download_slots.map_or(Value::Null, |slots| Value::Int(slots.into()));
-        let columns = [
-            ("name", text(&entry.name)),
-            ("passkey", text(passkey)),
-            ("enabled", Value::Int(entry.enabled.into())),
-            ("can_leech", Value::Int(member.can_leech.into())),
-            ("protected", Value::Int(member.protected.into())),
-            ("free_leech", Value::Int(member.free_leech.into())),
-            ("double_upload", Value::Int(member.double_upload.into())),
-            ("download_slots", slots),
-        ];
-        let by = ("passkey", text(passkey));
-        Ok(MemberId(self.put("members", member.id.0, &columns, by).await?))
-    }
-
-    /// Puts a torrent in, or changes the one of that id; an id of 0 is a new one's. Sums, peers
-    /// and the time are not changed. The torrent's id.
-    pub async fn put_torrent(&self, entry: &TorrentEntry) -> Result<TorrentId, ManageError> {
-        check_name(&entry.name)?;
-        let torrent = &entry.torrent;
-        let info_hash = Value::Bytes(torrent.info_hash.0.to_vec());
-        let columns = [
-            ("info_hash", info_hash.clone()),
-            ("name", text(&entry.name)),
-            ("pricing", pricing(torrent.pricing)),
-            ("double_upload", Value::Int(torrent.double_upload.into())),
-        ];
-        let by = ("info_hash", info_hash);
-        Ok(TorrentId(self.put("torrents", torrent.id.0, &columns, by).await?))
-    }
-
-    /// Puts a row in or changes it, and finds its id by a column that is unique.
-    async fn put(
-        &self,
-        table: &str,
-        id: u32,
-        columns: &[(&str, Value)],
-        by: (&str, Value),
-    ) -> Result<u32, ManageError> {
-        let dialect = self.database.dialect;
-        let statement = if id == 0 {
-            let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-            let mut values: Vec<Value> = columns.iter().map(|(_, value)| value.clone()).collect();
-            values.push(Value::Int(now_secs()));
-            let insert = format!("INSERT INTO {table} ({}, created_at) VALUES ", names.join(", "));
-            Sql::new(dialect, &insert).row(values)
-        } else {
-            let mut sql = Sql::new(dialect, &format!("UPDATE {table} SET "));
-            for (index, (name, value)) in columns.iter().enumerate() {
-                let comma = if index == 0 { "" } else { ", " };
-                sql = sql.sql(&format!("{comma}{name} = ")).value(value.clone());
-            }
-            sql.sql(&format!(" WHERE id = {id}"))
-        };
-        let (name, value) = by;
-        let find = Sql::new(dialect, &format!("SELECT id FROM {table} WHERE {name} = "));
-        let mut connection = self.database.acquire().await?;
-        self.change(&mut connection, vec![statement]).await?;
-        let find = find.value(value).statement;
-        let ids = connection.fetch(find, |row| row.count(0)).await?;
-        ids.first().copied().ok_or(ManageError::Invalid("it is not there any more"))
-    }
-
-    /// Runs statements and counts a change, in one transaction. Rows that the first changed.
-    async fn change(
-        &self,
-        connection: &mut Connection,
-        statements: Vec<Sql>,
-    ) -> Result<u64, ManageError> {
-        let failed = |failure| match failure {
-            Failure::Refused(_) => ManageError::Taken,
-            failure => ManageError::Database(failure.into()),
-        };
-        let done = async {
-            connection.begin().await?;
-            let mut changed = None;
-            for sql in statements {
-                let rows = connection.execute(sql.statement).await?;
-                changed.get_or_insert(rows);
-            }
-            connection.execute("UPDATE revision SET number = number + 1").await?;
-            connection.commit().await?;
-            Ok(changed.unwrap_or(0))
-        };
-        match done.await {
-            Ok(changed) => Ok(changed),
-            Err(failure) => {
-                connection.rollback().await;
-                Err(failed(failure))
-            }
-        }
-    }
-
-    /// Runs statements on a connection of its own. Whether the first changed anything.
-    async fn changed(&self, statements: Vec<Sql>) -> Result<bool, ManageError> {
-        let mut connection = self.database.acquire().await?;
-        Ok(self.change(&mut connection, statements).await? > 0)
-    }
-
     fn sql(&self, sql: &str) -> Sql {
         Sql::new(self.database.dialect, sql)
     }
 
+    /// Makes one change. The id of what was put in; of all else, how many rows it changed.
+    async fn edit_one(&self, edit: Edit) -> Result<u32, ManageError> {
+        let edited = self.edit(&[edit]).await.map_err(|refused| refused.error)?;
+        Ok(edited.done.first().copied().unwrap_or(0))
+    }
+
+    /// Puts a member in or changes one, see [`Edit::PutMember`]. The member's id.
+    pub async fn put_member(&self, entry: &MemberEntry) -> Result<MemberId, ManageError> {
+        self.edit_one(Edit::PutMember(entry.clone())).await.map(MemberId)
+    }
+
+    /// Puts a torrent in or changes one, see [`Edit::PutTorrent`]. The torrent's id.
+    pub async fn put_torrent(&self, entry: &TorrentEntry) -> Result<TorrentId, ManageError> {
+        self.edit_one(Edit::PutTorrent(entry.clone())).await.map(TorrentId)
+    }
+
     /// Removes a member with all that hangs on it. Whether there was one.
     pub async fn remove_member(&self, id: MemberId) -> Result<bool, ManageError> {
-        let id = id.0;
-        let rest = ["peers", "snatches", "tokens"];
-        let rest =
-            rest.map(|table| self.sql(&format!("DELETE FROM {table} WHERE member_id = {id}")));
-        let mut all = vec![self.sql(&format!("DELETE FROM members WHERE id = {id}"))];
-        all.extend(rest);
-        self.changed(all).await
+        Ok(self.edit_one(Edit::RemoveMember(id)).await? > 0)
     }
 
     /// Removes a torrent with all that hangs on it. Whether there was one.
     pub async fn remove_torrent(&self, id: TorrentId) -> Result<bool, ManageError> {
-        let id = id.0;
-        let rest = ["peers", "snatches", "tokens"];
-        let rest =
-            rest.map(|table| self.sql(&format!("DELETE FROM {table} WHERE torrent_id = {id}")));
-        let mut all = vec![self.sql(&format!("DELETE FROM torrents WHERE id = {id}"))];
-        all.extend(rest);
-        self.changed(all).await
+        Ok(self.edit_one(Edit::RemoveTorrent(id)).await? > 0)
     }
 
     /// Members after an id, in the order of ids, at most `limit` and 1000.
@@ -332,6 +177,37 @@ impl Own<'_> {
         Ok(self.select_members(sql).await?.pop())
     }
 
+    /// The members of some names, in no order; at most 1000.
+    pub async fn members_named(&self, names: &[String]) -> Result<Vec<MemberEntry>, ManageError> {
+        let names: Vec<Value> = names.iter().take(PAGE_MAX).map(|name| text(name)).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.sql(&format!("{} WHERE name IN ", member_entries())).row(names);
+        self.select_members(sql).await
+    }
+
+    /// As [`Own::members`], of those alone whose name has `part` in it, in either case
+    /// where it is of the letters A to Z.
+    pub async fn members_like(
+        &self,
+        part: &str,
+        after: MemberId,
+        limit: usize,
+    ) -> Result<Vec<MemberEntry>, ManageError> {
+        let sql = self.like(&member_entries(), part, after.0, limit);
+        self.select_members(sql).await
+    }
+
+    /// Selects a page of rows with `part` in their name.
+    fn like(&self, entries: &str, part: &str, after: u32, limit: usize) -> Sql {
+        let limit = limit.min(PAGE_MAX);
+        let escaped = part.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        self.sql(&format!("{entries} WHERE id > {after} AND LOWER(name) LIKE LOWER("))
+            .value(text(&format!("%{escaped}%")))
+            .sql(&format!(") ESCAPE '!' ORDER BY id LIMIT {limit}"))
+    }
+
     async fn select_members(&self, sql: Sql) -> Result<Vec<MemberEntry>, ManageError> {
         let mut connection = self.database.acquire().await?;
         let entries = connection.fetch(sql.statement, member_entry).await?;
@@ -356,6 +232,45 @@ impl Own<'_> {
         Ok(self.select_torrents(sql).await?.pop())
     }
 
+    /// The torrents of some info_hashes, in no order; at most 1000.
+    pub async fn torrents_of(
+        &self,
+        info_hashes: &[InfoHash],
+    ) -> Result<Vec<TorrentEntry>, ManageError> {
+        let hashes = info_hashes.iter().take(PAGE_MAX);
+        let hashes: Vec<Value> = hashes.map(|hash| Value::Bytes(hash.0.to_vec())).collect();
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.sql(&format!("{} WHERE info_hash IN ", torrent_entries())).row(hashes);
+        self.select_torrents(sql).await
+    }
+
+    /// The torrents of some numbers, in no order; at most 1000.
+    pub async fn torrents_numbered(
+        &self,
+        ids: &[TorrentId],
+    ) -> Result<Vec<TorrentEntry>, ManageError> {
+        let ids: Vec<Value> = ids.iter().take(PAGE_MAX).map(|id| Value::Int(id.0.into())).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.sql(&format!("{} WHERE id IN ", torrent_entries())).row(ids);
+        self.select_torrents(sql).await
+    }
+
+    /// As [`Own::torrents`], of those alone whose name has `part` in it, in either case
+    /// where it is of the letters A to Z.
+    pub async fn torrents_like(
+        &self,
+        part: &str,
+        after: TorrentId,
+        limit: usize,
+    ) -> Result<Vec<TorrentEntry>, ManageError> {
+        let sql = self.like(&torrent_entries(), part, after.0, limit);
+        self.select_torrents(sql).await
+    }
+
     async fn select_torrents(&self, sql: Sql) -> Result<Vec<TorrentEntry>, ManageError> {
         let mut connection = self.database.acquire().await?;
         Ok(connection.fetch(sql.statement, torrent_entry).await?)
@@ -363,26 +278,13 @@ impl Own<'_> {
 
     /// Puts a client on a list, and takes it off the other.
     pub async fn put_client(&self, client: &Client, access: Access) -> Result<(), ManageError> {
-        if !(1..=20).contains(&client.prefix.len()) {
-            return Err(ManageError::Invalid("the start of a peer_id has 1 to 20 bytes"));
-        }
-        check_name(&client.name)?;
-        let prefix = Value::Bytes(client.prefix.clone());
-        let remove = self.sql("DELETE FROM clients WHERE prefix = ").value(prefix.clone());
-        let allowed = Value::Int((access == Access::Allow).into());
-        let insert = self.sql("INSERT INTO clients (prefix, name, allowed) VALUES ").row(vec![
-            prefix,
-            text(&client.name),
-            allowed,
-        ]);
-        self.changed(vec![remove, insert]).await.map(drop)
+        let entry = ClientEntry { client: client.clone(), access };
+        self.edit_one(Edit::PutClient(entry)).await.map(drop)
     }
 
     /// Takes a client off its list. Whether it was on one.
     pub async fn remove_client(&self, prefix: &[u8]) -> Result<bool, ManageError> {
-        let prefix = Value::Bytes(prefix.to_vec());
-        let remove = self.sql("DELETE FROM clients WHERE prefix = ").value(prefix);
-        self.changed(vec![remove]).await
+        Ok(self.edit_one(Edit::RemoveClient(prefix.to_vec())).await? > 0)
     }
 
     /// All clients of both lists.
@@ -399,26 +301,12 @@ impl Own<'_> {
 
     /// Gives a member a token, also where the last for that torrent is used up.
     pub async fn put_token(&self, token: Token) -> Result<(), ManageError> {
-        let (member, torrent, now) = (token.member.0, token.torrent.0, now_secs());
-        // Only for a member and a torrent that are there.
-        let sql = format!(
-            "INSERT INTO tokens (member_id, torrent_id, created_at) \
-             SELECT members.id, torrents.id, {now} FROM members, torrents \
-             WHERE members.id = {member} AND torrents.id = {torrent} AND NOT EXISTS \
-             (SELECT 1 FROM tokens t WHERE t.member_id = {member} AND t.torrent_id = {torrent})"
-        );
-        let again = format!(
-            "UPDATE tokens SET expired = 0 WHERE member_id = {member} AND torrent_id = {torrent}"
-        );
-        self.changed(vec![self.sql(&sql), self.sql(&again)]).await.map(drop)
+        self.edit_one(Edit::PutToken(token)).await.map(drop)
     }
 
     /// Takes a token back. Whether there was one.
     pub async fn remove_token(&self, token: Token) -> Result<bool, ManageError> {
-        let (member, torrent) = (token.member.0, token.torrent.0);
-        let sql =
-            format!("DELETE FROM tokens WHERE member_id = {member} AND torrent_id = {torrent}");
-        self.changed(vec![self.sql(&sql)]).await
+        Ok(self.edit_one(Edit::RemoveToken(token)).await? > 0)
     }
 
     /// The tokens of a member, at most 1000.

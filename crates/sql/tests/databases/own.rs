@@ -3,7 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use peerage_proto::InfoHash;
-use peerage_sql::{Access, ManageError, MemberEntry, Schema, Store, TorrentEntry};
+use peerage_sql::{
+    Access, EDITS_MAX, Edit, Edited, ManageError, MemberEntry, NotEdited, Schema, Store,
+    TorrentEntry,
+};
 use peerage_testkit::{Folder, MariaDb, Postgres, SqlMode};
 use peerage_tracker::private::{
     Batch, Client, Member, MemberId, Passkey, PeerRow, Pricing, Token, Torrent, TorrentId,
@@ -206,17 +209,22 @@ fn every_table_is_written_and_read_back() {
         let give = |member, torrent| snatches.push((member, torrent));
         store.snatches(&[file], give).await.expect("it reads");
         assert_eq!(snatches, [(ann, file)], "{name}");
-        store.clear(None).await.expect("it writes");
-        assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-        let at_secs = since.as_secs();
-        let peers = vec![PeerRow { at_secs, ..again }];
-        check_written(&store.write(Batch { peers, ..Batch::default() }).await, 1);
-        store.clear(Some(at_secs)).await.expect("it writes");
-        assert_eq!(store.peers(0).await.expect("it reads").len(), 1, "{name}: it was just here");
-        store.clear(Some(at_secs + 1)).await.expect("it writes");
-        assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: it was here too long ago");
+        check_cleared(name, store, again).await;
     });
+}
+
+/// Who is here after a start, where `row` is the only peer.
+async fn check_cleared(name: &str, store: &Store, row: PeerRow) {
+    store.clear(None).await.expect("it writes");
+    assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: none is active");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+    let at_secs = since.as_secs();
+    let peers = vec![PeerRow { at_secs, ..row }];
+    check_written(&store.write(Batch { peers, ..Batch::default() }).await, 1);
+    store.clear(Some(at_secs)).await.expect("it writes");
+    assert_eq!(store.peers(0).await.expect("it reads").len(), 1, "{name}: it was just here");
+    store.clear(Some(at_secs + 1)).await.expect("it writes");
+    assert_eq!(store.peers(0).await, Ok(Vec::new()), "{name}: it was here too long ago");
 }
 
 #[test]
@@ -241,5 +249,60 @@ fn rows_of_one_key_in_a_batch_count_each() {
         assert_eq!((entry.seeders, entry.torrent.completed), (4, 3), "{name}");
         let rows = store.peers(0).await.expect("it reads");
         assert_eq!((rows.len(), rows[0].uploaded), (1, newer.uploaded), "{name}");
+    });
+}
+
+#[test]
+fn many_changes_are_made_together_or_not_at_all() {
+    each(&async |name, store| {
+        let own = store.own().expect("the tables are ours");
+        let put = |entry| Edit::PutMember(entry);
+        let edits = [
+            put(member_entry("Ann", b'a')),
+            put(member_entry("Bob", b'b')),
+            Edit::PutTorrent(torrent_entry("100 %_! ü", 1)),
+        ];
+        let done = own.edit(&edits).await.expect("all are new");
+        assert_eq!(done.done.len(), 3, "{name}");
+        assert_eq!(store.revision().await, Ok(done.revision), "{name}");
+        let (ann, bob) = (MemberId(done.done[0]), MemberId(done.done[1]));
+        let token = Token { member: ann, torrent: TorrentId(done.done[2]) };
+
+        let edits = [
+            Edit::RemoveMember(bob),
+            Edit::PutToken(token),
+            put(member_entry("Carl", b'a')),
+            put(member_entry("Dan", b'd')),
+        ];
+        let refused = own.edit(&edits).await;
+        assert_eq!(refused, Err(NotEdited { index: 2, error: ManageError::Taken }), "{name}");
+        assert_eq!(store.revision().await, Ok(done.revision), "{name}");
+        let names = ["Bob", "Ann", "Carl", "Nobody"].map(str::to_owned);
+        let mut found = own.members_named(&names).await.expect("it reads");
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let ids: Vec<MemberId> = found.iter().map(|entry| entry.member.id).collect();
+        assert_eq!(ids, [ann, bob], "{name}");
+        assert_eq!(own.tokens(ann).await, Ok(Vec::new()), "{name}");
+
+        // What the one leaves the next may have.
+        let edits = [Edit::RemoveMember(bob), put(member_entry("Bob", b'b'))];
+        let changed = own.edit(&edits).await.expect("the name is free again");
+        assert_eq!((changed.revision, changed.done[0]), (done.revision + 1, 1), "{name}");
+        assert!(changed.done[1] > bob.0, "{name}");
+        assert_eq!(own.edit(&[]).await, Ok(Edited::default()), "{name}");
+        let many = vec![Edit::RemoveMember(bob); EDITS_MAX + 1];
+        assert!(own.edit(&many).await.is_err(), "{name}");
+
+        for (like, count) in [("N", 1), ("o", 1), ("", 2), ("%", 0), ("_nn", 0)] {
+            let found = own.members_like(like, MemberId(0), 10).await.expect("it reads");
+            assert_eq!(found.len(), count, "{name}: {like}");
+        }
+        for (like, count) in [("%_!", 1), ("ü", 1), ("0 ", 1)] {
+            let found = own.torrents_like(like, TorrentId(0), 10).await.expect("it reads");
+            assert_eq!(found.len(), count, "{name}: {like}");
+        }
+        let hashes = [InfoHash([1; 20]), InfoHash([2; 20])];
+        let torrents = own.torrents_of(&hashes).await.expect("it reads");
+        assert_eq!(own.torrents_numbered(&[token.torrent]).await, Ok(torrents), "{name}");
     });
 }

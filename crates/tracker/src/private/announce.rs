@@ -160,7 +160,7 @@ impl Private {
         let is_member = shard.count(member, outcome.moved);
         if (uploaded, downloaded) != (0, 0) {
             let before = shard.credit.len();
-            shard.add_credit(now.as_secs(), MemberDelta { member, uploaded, downloaded });
+            shard.credit(now.as_secs(), MemberDelta { member, uploaded, downloaded });
             self.count_rows(before, shard.credit.len());
         }
         drop(shard);

@@ -18,7 +18,7 @@ pub struct MemberState {
     pub traced: bool,
 }
 
-/// 72 bytes; with the index, the passkey's name and room to grow 120 a member, measured.
+/// 72 bytes; with the index, the passkey's name and room to grow 92 a member, measured.
 const _: () = assert!(size_of::<MemberState>() <= 72);
 
 impl Row for MemberState {
@@ -63,34 +63,70 @@ pub(super) struct MemberShard {
     pub(super) credit: Table<MemberDelta>,
     /// When the oldest of it came, seconds since 1970.
     pub(super) credit_since_secs: u64,
+    /// Members who have a peer.
+    pub(super) online: u32,
+    /// Bytes credited and charged since the start.
+    pub(super) credited: Credited,
+}
+
+/// Bytes that members were credited and charged with since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credited {
+    /// Uploaded, as it was credited.
+    pub uploaded: u64,
+    /// Downloaded, as it was charged.
+    pub downloaded: u64,
 }
 
 impl MemberShard {
     pub(super) fn new(secret: Secret) -> Self {
-        Self { members: Table::new(secret), credit: Table::new(secret), credit_since_secs: 0 }
+        Self {
+            members: Table::new(secret),
+            credit: Table::new(secret),
+            credit_since_secs: 0,
+            online: 0,
+            credited: Credited { uploaded: 0, downloaded: 0 },
+        }
     }
 
     /// Counts peers that came, went, or became something else. Says whether the member is there.
     pub(super) fn count(&mut self, id: MemberId, moved: Moved) -> bool {
         let Some(state) = self.members.find_mut(&id) else { return false };
+        let was_online = is_online(state);
         // A peer's end may be counted before its beginning, so that a count is below 0 for a
         // moment: it wraps, and is 0 for whoever asks.
         state.seeding = state.seeding.wrapping_add_signed(moved.seeding);
         state.leeching = state.leeching.wrapping_add_signed(moved.leeching);
         state.downloads = state.downloads.wrapping_add_signed(moved.downloads);
+        let is_online = is_online(state);
+        self.online = self.online + u32::from(is_online) - u32::from(was_online);
         true
+    }
+
+    /// Takes a member out.
+    pub(super) fn remove(&mut self, id: MemberId) -> Option<MemberState> {
+        let removed = self.members.remove(&id)?;
+        self.online -= u32::from(is_online(&removed));
+        Some(removed)
     }
 
     /// A member as it stands.
     pub(super) fn state(&self, id: MemberId) -> Option<MemberState> {
         let state = self.members.find(&id)?;
-        let counted = |count: u32| u32::try_from(count as i32).unwrap_or(0);
         Some(MemberState {
             seeding: counted(state.seeding),
             leeching: counted(state.leeching),
             downloads: counted(state.downloads),
             ..state.clone()
         })
+    }
+
+    /// Credits and charges a member.
+    pub(super) fn credit(&mut self, since_secs: u64, delta: MemberDelta) {
+        let Credited { uploaded, downloaded } = &mut self.credited;
+        *uploaded = uploaded.saturating_add(delta.uploaded);
+        *downloaded = downloaded.saturating_add(delta.downloaded);
+        self.add_credit(since_secs, delta);
     }
 
     /// Adds to what is to be written.
@@ -104,4 +140,14 @@ impl MemberShard {
         sum.uploaded = sum.uploaded.saturating_add(delta.uploaded);
         sum.downloaded = sum.downloaded.saturating_add(delta.downloaded);
     }
+}
+
+/// A count that may be below 0 for a moment.
+fn counted(count: u32) -> u32 {
+    u32::try_from(count as i32).unwrap_or(0)
+}
+
+/// Whether a member has a peer.
+fn is_online(state: &MemberState) -> bool {
+    counted(state.seeding) + counted(state.leeching) > 0
 }

@@ -64,6 +64,11 @@ impl Names {
         }
     }
 
+    /// Makes room for `count` names in all.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.0.reserve(count, |name| name.fingerprint.hash());
+    }
+
     /// Takes the name out where it stands for `number`.
     pub(super) fn remove(&mut self, fingerprint: Fingerprint, number: u32) {
         let is_it = |name: Name| name.fingerprint == fingerprint && name.number == number;

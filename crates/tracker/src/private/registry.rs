@@ -13,8 +13,8 @@ use peerage_swarm::Now;
 use super::names::{Deleted, Fingerprint};
 use super::torrents::TorrentSlot;
 use super::{
-    Client, Clients, DeleteReason, Member, MemberId, MemberState, Passkey, Private, Token, Torrent,
-    TorrentId, TorrentState,
+    Client, Clients, Credited, DeleteReason, Member, MemberDelta, MemberId, MemberState, Passkey,
+    Private, Token, Torrent, TorrentId, TorrentState,
 };
 use crate::lock::{MutexGuard, lock};
 
@@ -104,6 +104,7 @@ impl Private {
             ids.filter(|id| torrents.binary_search(id).is_err()).collect::<Vec<_>>()
         });
         gone.collect::<Vec<_>>().into_iter().for_each(|id| self.unregister(id));
+        self.reserve(&loaded);
         loaded.members.into_iter().for_each(|member| self.let_in(member));
         loaded.torrents.into_iter().for_each(|torrent| self.register(torrent));
         self.replace_tokens(loaded.tokens);
@@ -111,6 +112,19 @@ impl Private {
         self.change_terms(|terms| terms.clients = clients);
         changes.into_iter().for_each(|change| self.make(&journal, change));
         Ok(())
+    }
+
+    /// Makes room for all at once, so that nothing has to move while they come.
+    fn reserve(&self, loaded: &Loaded) {
+        // Parts are not quite alike. A sixteenth is what growing would have left over.
+        let part = |count: usize, parts: usize| count / parts + count / parts / 16;
+        let members = part(loaded.members.len(), self.members.len());
+        self.passkeys.iter().for_each(|mut names| names.reserve(members));
+        self.members.iter().for_each(|mut shard| shard.members.reserve(members));
+        let names = part(loaded.torrents.len(), self.info_hashes.len());
+        self.info_hashes.iter().for_each(|mut shard| shard.names.reserve(names));
+        let torrents = part(loaded.torrents.len(), self.torrents.len());
+        self.torrents.iter().for_each(|mut shard| shard.torrents.reserve(torrents));
     }
 
     /// Lets a member in, or changes one: known by its number. It keeps its peers. Whoever had its
@@ -216,6 +230,16 @@ impl Private {
         self.member_shard(id).state(id)
     }
 
+    /// What a member was credited and charged with that is not in a batch yet.
+    pub fn owed_to(&self, id: MemberId) -> Credited {
+        let shard = self.member_shard(id);
+        let owed = shard.credit.find(&id);
+        owed.map_or_else(Credited::default, |&MemberDelta { uploaded, downloaded, .. }| Credited {
+            uploaded,
+            downloaded,
+        })
+    }
+
     /// The number of the torrent with this info_hash.
     pub fn torrent_id(&self, info_hash: &InfoHash) -> Option<TorrentId> {
         let hash = self.secret.hash(info_hash);
@@ -223,6 +247,16 @@ impl Private {
         let id = TorrentId(number?);
         let shard = self.torrent_shard(id);
         shard.torrents.find(&id).filter(|slot| slot.torrent.info_hash == *info_hash).map(|_| id)
+    }
+
+    /// The info_hash of the torrent with this number.
+    pub fn info_hash_of(&self, id: TorrentId) -> Option<InfoHash> {
+        self.torrent_shard(id).torrents.find(&id).map(|slot| slot.torrent.info_hash)
+    }
+
+    /// How many seeders and leechers a torrent has; none where it is not registered.
+    pub fn counts_of(&self, id: TorrentId) -> (u32, u32) {
+        self.torrent_shard(id).torrents.find(&id).map_or((0, 0), TorrentSlot::counts)
     }
 
     /// A torrent as it stands.
@@ -279,7 +313,7 @@ impl Private {
     fn put_out(&self, ids: &[MemberId]) {
         let mut with_peers = Vec::new();
         for &id in ids {
-            let removed = self.member_shard(id).members.remove(&id);
+            let removed = self.member_shard(id).remove(id);
             let Some(MemberState { member, seeding, leeching, .. }) = removed else { continue };
             let hash = self.secret.hash(&member.passkey);
             self.passkeys.of(hash).remove(Fingerprint::of(hash), id.0);

@@ -56,14 +56,27 @@ impl<T: Copy> Slots<T> {
 
     /// Puts in one more. `hash_of` tells the hashes of those that are there.
     pub(super) fn insert(&mut self, hash: u64, item: T, hash_of: impl Fn(T) -> u64) {
-        if self.slots.len() * 4 / 5 <= self.len {
-            let mut grown = Self::with_room(self.len + (self.len / 4).max(SLOTS_MORE));
-            for item in self.slots.iter().flatten() {
-                grown.put(hash_of(*item), *item);
-            }
-            *self = grown;
+        if self.room() <= self.len {
+            self.reserve(self.len + (self.len / 4).max(SLOTS_MORE), hash_of);
         }
         self.put(hash, item);
+    }
+
+    /// Makes room for `count` items in all. `hash_of` tells the hashes of those that are there.
+    pub(super) fn reserve(&mut self, count: usize, hash_of: impl Fn(T) -> u64) {
+        if count <= self.room() {
+            return;
+        }
+        let mut grown = Self::with_room(count);
+        for item in self.slots.iter().flatten() {
+            grown.put(hash_of(*item), *item);
+        }
+        *self = grown;
+    }
+
+    /// Items that find room at most.
+    fn room(&self) -> usize {
+        self.slots.len() * 4 / 5
     }
 
     /// Takes out the item with this hash for which `is_it`; says whether there was one. `hash_of`

@@ -12,7 +12,8 @@ use super::members::Moved;
 use super::peer::{Peer, Segment};
 
 /// The peers of one torrent: 16 bytes, and of its own only the peers, 104 bytes each. A [`Crowd`]
-/// costs about 11 more a peer, and has at most an eighth of room to grow.
+/// costs about 11 more a peer, and has at most an eighth of room to grow. Measured, with what the
+/// allocator adds: 112 bytes a peer alone, 106 in tens, 121 in thousands.
 pub(super) enum Swarm {
     /// Fewer than [`MANY`], in the order of their segments and in no more room than they need.
     Few(Box<[Peer]>),

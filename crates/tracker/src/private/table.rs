@@ -108,12 +108,16 @@ pub(super) struct Table<R> {
     index: Slots<Place>,
 }
 
-/// Where a row is, and 8 bits of its hash, so that hardly ever another row is looked at.
+/// Where a row is, and 6 bits of its hash, so that hardly ever another row is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place(NonZero<u32>);
 
-/// Rows in one table: sixteen million, where the largest part of all has a few thousand.
-const ROWS_MAX: usize = (1 << 24) - 1;
+/// Bits of a place. What is left of 32 is the hash's.
+const PLACE_BITS: u32 = 26;
+
+/// Rows in one table: 67 million, where all members of a large site are a few thousand in each of
+/// their parts. Nobody has tokens or peers for so many at one torrent: one more is a bug.
+const ROWS_MAX: usize = (1 << PLACE_BITS) - 1;
 
 /// Room that an emptied table keeps, so that the next rows find it.
 const ROWS_KEPT: usize = 128;
@@ -124,17 +128,23 @@ const ROWS_MORE: usize = 8;
 impl Place {
     fn new(place: usize, hash: u64) -> Self {
         assert!(place < ROWS_MAX, "a table is a small part of all rows");
-        let number = (hash >> 56) as u32 | (place as u32 + 1) << 8;
+        let number = Self::tag(hash) << PLACE_BITS | (place as u32 + 1);
         Self(NonZero::new(number).expect("it is one more than the place"))
     }
 
     fn get(self) -> usize {
-        (self.0.get() >> 8) as usize - 1
+        (self.0.get() & ROWS_MAX as u32) as usize - 1
     }
 
     /// Whether it may be that of a row with this hash.
     fn may_be(self, hash: u64) -> bool {
-        self.0.get() & 0xff == (hash >> 56) as u32
+        self.0.get() >> PLACE_BITS == Self::tag(hash)
+    }
+
+    /// The uppermost bits of the hash: neither those that choose the part nor those that choose
+    /// the slot.
+    fn tag(hash: u64) -> u32 {
+        (hash >> (32 + PLACE_BITS)) as u32
     }
 }
 
@@ -228,6 +238,13 @@ impl<R: Row> Table<R> {
         let hash_of = |place: Place| secret.hash(&rows[place.get()].key());
         self.index.insert(hash, Place::new(place, hash), hash_of);
         place
+    }
+
+    /// Makes room for `count` rows in all.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.rows.reserve_exact(count.saturating_sub(self.rows.len()));
+        let (rows, secret) = (&self.rows, self.secret);
+        self.index.reserve(count, |place: Place| secret.hash(&rows[place.get()].key()));
     }
 
     pub(super) fn remove(&mut self, key: &R::Key) -> Option<R> {

@@ -37,7 +37,7 @@ pub(super) struct TorrentSlot {
     pub(super) is_owed: bool,
 }
 
-/// 80 bytes; with the index, the info_hash's name and room to grow 125 a torrent, measured.
+/// 80 bytes; with the index, the info_hash's name and room to grow 108 a torrent, measured.
 const _: () = assert!(size_of::<TorrentSlot>() <= 80);
 
 impl TorrentSlot {
@@ -105,8 +105,8 @@ pub(super) struct TorrentShard {
     pub(super) pending: Pending,
 }
 
-/// Completions remembered in one part, of 1024: 16 million in all, of some 15 bytes each. With one more all of the part's are forgotten, and
-/// whoever completes one of them again is counted again.
+/// Completions remembered in one part, of 1024: 16 million in all, of some 15 bytes each. With one
+/// more all of the part's are forgotten, and whoever completes one of them again is counted again.
 const COMPLETIONS_MAX: usize = 16_384;
 
 impl TorrentShard {

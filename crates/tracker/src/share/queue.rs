@@ -209,3 +209,33 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peerage_swarm::Role;
+
+    use super::*;
+
+    #[test]
+    fn time_that_was_up_before_a_peer_was_heard_again_is_no_news() {
+        let told = |kind, seen_secs: u64| Told {
+            info_hash: InfoHash([7; 20]),
+            peer: ([192, 0, 2, 1], 1).into(),
+            role: Role::Seeder,
+            before: None,
+            elsewhere: false,
+            seen: Now::from_millis(seen_secs * 1000),
+            kind,
+            finished: false,
+            first: false,
+        };
+        for order in [[0, 1], [1, 0]] {
+            let mut queue = Queue::default();
+            let both = [told(Kind::News, 5000), told(Kind::Left, 1000)];
+            order.into_iter().for_each(|at| assert_eq!(queue.tell(&both[at]), 0));
+            let taken = queue.take(10);
+            let kinds: Vec<Kind> = taken.swarms[0].peers.iter().map(|peer| peer.kind).collect();
+            assert_eq!(kinds, [Kind::News], "{order:?}");
+        }
+    }
+}

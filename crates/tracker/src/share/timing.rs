@@ -22,6 +22,9 @@ pub struct Timing {
 /// `expiry` and `refresh` have to find room.
 const EXPIRY_MAX: Duration = Duration::from_secs(2 * 3600);
 
+/// So many looks are in the time of a refresh, where peers are told seldom.
+pub(super) const LOOKS: u32 = 3;
+
 /// Between the flush of one node and the answer to another, and whatever is rounded.
 const SLACK: Duration = Duration::from_secs(4);
 
@@ -35,7 +38,7 @@ impl Timing {
         // A twentieth for a walk that is late.
         let refresh = expiry.saturating_sub(promised + promised / 20 + SLACK);
         let refresh = refresh.max(Duration::from_secs(1));
-        Self { expiry, refresh, look: refresh / 3 }
+        Self { expiry, refresh, look: refresh / LOOKS }
     }
 
     /// For others who read what is told, and think of a peer as gone soon after its interval: told

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use peerage_swarm::{Find, Now, Swarms, Walked};
 
 use super::Timing;
+use super::timing::LOOKS;
 
 /// How far the walk is.
 pub(super) struct Walk {
@@ -96,12 +97,23 @@ impl Walk {
             self.doubts -= u32::from(self.doubted[part]);
             self.doubted[part] = false;
             if find != Find::Nobody {
-                self.told[part] = Some(now);
+                self.told[part] = Some(self.told_at(now, part, reason));
             }
             self.next = (part + 1) % self.told.len();
         }
         // What could not be done in time is not made up for in a rush.
         self.due = Some(due.max(Now::from_millis(now.as_millis().saturating_sub(1000))));
+    }
+
+    /// When a part is said to have been told. What is made up for in a rush is said to have been
+    /// told earlier, in equal parts, or all of it would be due in the same third of the time.
+    fn told_at(&self, now: Now, part: usize, reason: Reason) -> Now {
+        let looks = match reason {
+            Reason::Lost => part as u32 % LOOKS,
+            Reason::Due | Reason::Doubt | Reason::Look => 0,
+        };
+        let earlier = (self.timing.look * looks).as_millis() as u64;
+        Now::from_millis(now.as_millis().saturating_sub(earlier))
     }
 
     fn purpose(&self, now: Now, part: usize) -> (Find, Reason) {
@@ -144,5 +156,25 @@ mod tests {
         let between = tells[2].zip(tells[1]).map(|(later, first)| later.since(first));
         let off = between.expect("it was told").abs_diff(timing.refresh);
         assert!(off < Duration::from_secs(30), "{between:?} for {timing:?}");
+    }
+
+    #[test]
+    fn what_was_made_up_for_in_a_rush_is_told_evenly_from_then_on() {
+        let timing = Timing::seldom(Duration::from_secs(1800), Duration::from_secs(2760));
+        let swarms = Swarms::new([1; 16], Limits::default(), PeerIds::Dropped);
+        let mut walk = Walk::new(Swarms::WALK_PARTS, timing);
+        let start = Now::from_millis(1_000_000_000);
+        walk.go_on(start, &swarms, |_, _| true);
+        assert_eq!(walk.catching_up(), 0, "all of it was told at once");
+        for look in 1..=LOOKS {
+            let before = walk.told.clone();
+            for second in 0..timing.look.as_secs() {
+                let now = start + timing.look * (look - 1) + Duration::from_secs(second);
+                walk.go_on(now, &swarms, |_, _| true);
+            }
+            let told = before.iter().zip(&walk.told).filter(|(before, now)| before != now);
+            let share = told.count() as f64 / f64::from(Swarms::WALK_PARTS);
+            assert!((0.25..0.45).contains(&share), "{share} of it in look {look}");
+        }
     }
 }

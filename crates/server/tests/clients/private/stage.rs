@@ -274,6 +274,20 @@ impl Stage {
         Ok(())
     }
 
+    /// As [`Stage::settle`], where every leecher has told of all that came: its sessions together
+    /// show the file, once.
+    pub(crate) fn settle_sessions(&mut self) -> Result<(), String> {
+        self.settle()?;
+        for side in self.transfers.iter().map(|transfer| &transfer.leecher) {
+            let Account { shown, .. } = self.site.tap.account(&passkey(&side.member))?;
+            let expected = side.moves(self.length);
+            if shown != expected {
+                return Err(format!("{} announced {shown} in all, not {expected}", side.member));
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Stage::settle`], where nothing was sent twice: what was announced is the file.
     pub(crate) fn settle_to_the_byte(&mut self) -> Result<(), String> {
         self.settle()?;

@@ -1,0 +1,172 @@
+//! Nodes without faults, or with one at a time: how soon the truth is seen, and that it stays so.
+
+use peerage_tracker::share::LEASE;
+
+use super::*;
+
+#[test]
+fn without_faults_the_truth_is_seen_within_two_seconds() {
+    for seed in 0..50 {
+        let mut world = World::new(seed * 10);
+        // Everyone has announced once.
+        world.run_until(START_MILLIS + u64::from(INTERVAL_SECS) * 1000 + 2000);
+        world.check(seed);
+        for client in 0..CLIENTS {
+            let mut state = world.clients[client as usize];
+            let stops = world.rng.below(2) == 0;
+            let event = if stops { ClientEvent::Stopped } else { ClientEvent::Completed };
+            (state.alive, state.left) = (!stops, 0);
+            world.clients[client as usize] = state;
+            world.announce(client as usize % NODES, address(client), state, event);
+            if client % 8 == 0 {
+                world.run_until(world.now_millis + 2000);
+                world.check(seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_is_told_again_within_ten_seconds_after_redis_has_forgotten_everything() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + u64::from(INTERVAL_SECS) * 1000 + 2000);
+        world.redis_is_away = true;
+        // Some come to two nodes meanwhile: each thinks them its own.
+        for client in (0..CLIENTS as usize).step_by(5) {
+            let state = world.clients[client];
+            for node in [(client + 1) % NODES, client % NODES] {
+                world.announce(node, address(client as u32), state, ClientEvent::None);
+            }
+        }
+        world.run_until(world.now_millis + 2000);
+        world.redis = Redis::default();
+        world.redis_is_away = false;
+        // Whoever carries sees that the connection has broken.
+        world.nodes.iter().for_each(|node| node.share.start_over());
+        world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+/// Switches a node off, and all clients that announce to it.
+fn switch_off(world: &mut World, node: usize) {
+    world.nodes[node].is_off = true;
+    for client in (0..CLIENTS as usize).filter(|client| client % NODES == node) {
+        world.clients[client].alive = false;
+    }
+}
+
+#[test]
+fn peers_of_a_node_that_dies_are_gone_long_before_they_expire() {
+    for seed in 0..50 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        switch_off(&mut world, 1);
+        let noticed = (LEASE + BEAT_EVERY * 3).as_millis() as u64;
+        let expiry = world.nodes[0].share.timing().expiry;
+        assert!(u128::from(noticed) < expiry.as_millis() / 2, "that would show nothing");
+        world.run_until(world.now_millis + noticed);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn node_that_was_thought_dead_tells_everything_again() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        // It stands still for so long that its peers are taken out, but not its clients.
+        world.nodes[1].is_off = true;
+        world.run_until(world.now_millis + 40_000);
+        assert!(!world.nodes[0].share.dead().is_empty(), "nobody was thought dead");
+        world.nodes[1].is_off = false;
+        world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn peer_whose_time_is_up_at_its_node_is_gone_for_all_long_before_it_expires() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        for client in (0..CLIENTS as usize).step_by(3) {
+            world.clients[client].alive = false;
+        }
+        let gone = TIMEOUT.as_millis() as u64 + SWEEP_MILLIS + 3000;
+        let expiry = world.nodes[0].share.timing().expiry.as_millis() as u64;
+        assert!(gone + u64::from(INTERVAL_SECS) * 1000 < expiry, "that would show nothing");
+        world.run_until(world.now_millis + gone);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn counts_say_who_else_has_peers_where_no_message_did() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.is_mute = true;
+        let refresh = world.nodes[0].share.timing().refresh;
+        let told = refresh + refresh / 60 + INTERVAL + Duration::from_secs(4);
+        world.run_until(START_MILLIS + told.as_millis() as u64);
+        world.check(seed);
+    }
+}
+
+/// Checks every few seconds for some intervals.
+fn check_all_along(world: &mut World, seed: u64, intervals: u32) {
+    let end = world.now_millis + (world.interval * intervals).as_millis() as u64;
+    while world.now_millis < end {
+        world.run_until(world.now_millis + 7000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn nobody_who_announces_in_time_ever_vanishes() {
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        check_all_along(&mut world, seed, 20);
+    }
+}
+
+#[test]
+fn intervals_that_become_longer_while_nodes_run_lose_nobody() {
+    let (longer, timeout) = (INTERVAL * 4, TIMEOUT * 4);
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        for node in &world.nodes {
+            node.tracker.set_peer_timeout(timeout);
+            node.tracker.set_share_timing(Timing::seldom(longer, timeout));
+        }
+        world.interval = longer;
+        check_all_along(&mut world, seed, 10);
+    }
+}
+
+#[test]
+fn steady_peers_are_told_about_once_in_three_announces() {
+    for seed in 0..10 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        let before = world.peers_told;
+        let rounds = 30;
+        world.run_until(world.now_millis + rounds * u64::from(INTERVAL_SECS) * 1000);
+        let told = (world.peers_told - before) as f64;
+        let each = told / (rounds * u64::from(CLIENTS)) as f64;
+        assert!((0.25..0.45).contains(&each), "seed {seed}: {each} an announce");
+        world.check(seed);
+    }
+}
+
+#[test]
+fn simulated_faults_happen() {
+    let mut world = World::new(1);
+    world.run_until(START_MILLIS + CHAOS_MILLIS);
+    assert!(world.nodes.iter().any(|node| node.run > 0), "no node has started anew");
+    assert!(world.clients.iter().any(|client| !client.alive), "nobody has left");
+    assert!(world.trips > 100);
+}
