@@ -157,6 +157,9 @@ struct Shown {
     first: Seen,
     /// The same at the lone node, of swarms it knows.
     lone: [(Over, Seen); 2],
+    /// For how long, by its own clock, the slowest of the nodes held a batch, and the lone one: of
+    /// a thousand replies one longer. Only the system can have made more of it than a node itself.
+    held_micros: [u64; 2],
     /// How long after the end of the fault all nodes counted the same.
     agreed: Result<Duration, String>,
 }
@@ -193,8 +196,14 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         "p99.9 ms",
         "longest ms",
     ]);
-    let mut verdicts =
-        Table::new(&["fault", "first of a swarm: p99 ms", "all agree after s", "verdict"]);
+    let mut verdicts = Table::new(&[
+        "fault",
+        "held by a node: p99.9 us",
+        "by the lone one",
+        "first of a swarm: p99 ms",
+        "all agree after s",
+        "verdict",
+    ]);
     let mut missed = Vec::new();
     for fault in FAULTS.into_iter().filter(|fault| options.wants(fault.name())) {
         let shown = Site::start(options, stock, fault)?.run(fault)?;
@@ -210,7 +219,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         };
         let text = if verdict.is_empty() { "kept".to_owned() } else { verdict.join("; ") };
         println!("{}: {text}", fault.name());
-        verdicts.row(vec![fault.name().to_owned(), millis(&shown.first, 1, 99.0), agreed, text]);
+        let [held, by_lone] = shown.held_micros.map(|micros| thousands(micros as f64));
+        let first = millis(&shown.first, 1, 99.0);
+        verdicts.row(vec![fault.name().to_owned(), held, by_lone, first, agreed, text]);
         missed.extend(verdict.into_iter().map(|what| format!("{}: {what}", fault.name())));
     }
     report.table("Announces to swarms that are known", &replies);
@@ -367,6 +378,7 @@ impl<'a> Site<'a> {
                 known: [(Over::Udp, Seen::new()), (Over::Http, Seen::new())],
                 first: Seen::new(),
                 lone: [(Over::Udp, Seen::new()), (Over::Http, Seen::new())],
+                held_micros: self.held_micros()?,
                 agreed: agreed?,
             };
             for (home, over, known, first) in probes {
@@ -404,6 +416,21 @@ impl<'a> Site<'a> {
         let agreed = self.await_agreement(true).map(|_| ended.elapsed());
         thread::sleep(AFTER.saturating_sub(ended.elapsed()));
         Ok(agreed)
+    }
+
+    /// The slowest of the nodes and the lone one, since they were started.
+    fn held_micros(&self) -> Result<[u64; 2], String> {
+        let mut held = [0; 2];
+        for (home, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
+            let stats = node.stats()?;
+            for over in ["udp", "http"] {
+                let micros = stats["latency"][over]["p999_us"].as_u64().unwrap_or_default();
+                let slowest = &mut held[usize::from(home == LONE)];
+                *slowest = micros.max(*slowest);
+            }
+        }
+        Ok(held)
     }
 
     fn break_it(&mut self, fault: Fault, course: &Course) -> Result<(), String> {

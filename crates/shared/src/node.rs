@@ -4,17 +4,20 @@
 //! away changes merge in [`Share`], which has bounds. A connection is sought again after waits that
 //! grow from a tenth of a second to three, each a quarter shorter or longer at random, and once
 //! found everything is told again, for Redis may have lost it.
+//!
+//! - `news`: what nodes tell each other at once.
+
+mod news;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
-use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges, message};
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges};
 use peerage_tracker::{Share, Tracker};
-use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, PushInfo, PushKind, Value};
+use redis::{Pipeline, Value};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,11 +27,12 @@ use crate::beat::{Life, beat};
 use crate::calls::{Trip, cut};
 use crate::cold::Cold;
 use crate::lost::Lost;
-use crate::places::{self, Places, REPLY_TIME_MAX};
+use crate::places::Places;
 use crate::retry::Retry;
 use crate::status::Status;
 use crate::target::Target;
 use crate::trip::{Caller, Layout, Outcome, hex};
+use news::Subscription;
 
 /// How often changes leave, and how long a stop may have to wait for the loop.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -44,12 +48,6 @@ const KEY_EVERY: Duration = Duration::from_secs(30);
 
 /// Messages of other nodes that wait. One more is dropped: what it says comes with a sample.
 const MESSAGES_MAX: usize = 4096;
-
-/// How often, at most, other nodes are asked about everything because messages found no room.
-const DOUBT_EVERY: Duration = Duration::from_secs(60);
-
-/// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
-const UNSENT_MAX: usize = 256;
 
 /// How long Redis is left alone when it would not take what it was told.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -71,12 +69,6 @@ pub struct Node {
     pub agreed: Box<dyn Fn([u8; 16]) + Send>,
     /// What is counted.
     pub status: Arc<Status>,
-}
-
-/// The news of other nodes, on a connection of their own.
-struct Subscription {
-    _connection: MultiplexedConnection,
-    lost: Arc<AtomicBool>,
 }
 
 /// What the loop holds.
@@ -176,18 +168,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             messages,
             complained: false,
         }
-    }
-
-    fn hear(&self, message: &[u8]) {
-        let status = &self.node.status;
-        Status::add(&status.messages_in, 1);
-        if !message::is_known(message) {
-            if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
-                info!("shared: nodes of another release are there; their news come a little later");
-            }
-            return;
-        }
-        self.share.hear((self.now)(), self.node.tracker.swarms(), message);
     }
 
     /// Seeks masters where some are missing, and looks after the connections there are.
@@ -354,59 +334,6 @@ impl<N: Fn() -> Now> Carrier<N> {
         self.share.hear_beats((self.now)(), &beaten.beats);
     }
 
-    /// What found no room is made up for.
-    fn doubt(&mut self) {
-        let dropped = self.node.status.messages_dropped.load(Ordering::Relaxed);
-        let (before, at) = self.doubted;
-        if dropped != before && DOUBT_EVERY <= at.elapsed() {
-            self.doubted = (dropped, Instant::now());
-            self.share.doubt();
-        }
-    }
-
-    fn channel(&self) -> String {
-        format!("{}1:news", self.node.prefix)
-    }
-
-    async fn subscribe(&mut self) {
-        self.subscription = None;
-        let Some(master) = self.places.masters.iter().find(|master| master.connection.is_some())
-        else {
-            return;
-        };
-        let lost = Arc::<AtomicBool>::default();
-        let (gone, messages) = (Arc::clone(&lost), self.messages.clone());
-        let status = Arc::clone(&self.node.status);
-        let receive = move |push: PushInfo| match push.kind {
-            PushKind::Disconnection => gone.store(true, Ordering::Relaxed),
-            PushKind::Message => {
-                if let Some(Value::BulkString(message)) = push.data.into_iter().nth(1)
-                    && messages.try_send(message).is_err()
-                {
-                    Status::add(&status.messages_dropped, 1);
-                }
-            }
-            _ => {}
-        };
-        let at = (master.host.as_str(), master.port);
-        let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
-        match made {
-            Ok(connection) => {
-                self.subscription = Some(Subscription { _connection: connection, lost });
-                self.hear_again.succeeded();
-                if self.places.is_whole() && std::mem::take(&mut self.complained) {
-                    info!("shared: {} is heard again", self.node.target);
-                }
-                // What was published before is made up for by asking about every swarm.
-                self.share.start_over();
-            }
-            Err(error) => {
-                self.hear_again.failed();
-                self.complain(&error.into());
-            }
-        }
-    }
-
     /// Tells what there is to tell, and takes in what comes back.
     async fn flush(&mut self) -> Flushed {
         let connected = self.places.masters.iter().any(|master| master.connection.is_some());
@@ -563,29 +490,6 @@ impl<N: Fn() -> Now> Carrier<N> {
                 // Nobody should wait for answers that do not come.
                 self.share.silence();
             }
-        }
-    }
-
-    async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
-        if messages.is_empty() {
-            return;
-        }
-        // What finds no room here comes with a sample.
-        messages.truncate(UNSENT_MAX);
-        let master = self.places.masters.iter().find_map(|master| master.connection.clone());
-        let Some(mut connection) = master else {
-            self.unsent = messages;
-            return;
-        };
-        let channel = self.channel();
-        let mut pipe = redis::pipe();
-        for message in &messages {
-            pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
-        }
-        let sent = pipe.query_async::<()>(&mut connection);
-        match tokio::time::timeout(REPLY_TIME_MAX, sent).await {
-            Ok(Ok(())) => Status::add(&self.node.status.messages_out, messages.len() as u64),
-            _ => self.unsent = messages,
         }
     }
 }

@@ -121,11 +121,12 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Part {
-    /// All parts, in the order in which they are written.
+    /// All parts, in the order in which they are written: what is credited after the counters it
+    /// was worked out from, so that a kill between both costs credit and gives none twice.
     pub const ALL: [Self; 7] = [
+        Self::Peers,
         Self::Members,
         Self::Torrents,
-        Self::Peers,
         Self::Visits,
         Self::Snatches,
         Self::TokenUses,

@@ -127,6 +127,7 @@ const USER: [&str; 17] = [
     "+@sortedset",
     "+@hash",
     "+@string",
+    "+@hash",
     "+@pubsub",
     "+expire",
     "+time",

@@ -1,0 +1,119 @@
+//! What nodes tell each other at once: a channel that each publishes to and listens at.
+//!
+//! Nothing depends on a message: what is lost of them comes with the next sample.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use peerage_swarm::Now;
+use peerage_tracker::share::message;
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, Value};
+use tracing::info;
+
+use super::Carrier;
+use crate::places::{self, REPLY_TIME_MAX};
+use crate::status::Status;
+
+/// How often, at most, other nodes are asked about everything because messages found no room.
+const DOUBT_EVERY: Duration = Duration::from_secs(60);
+
+/// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
+const UNSENT_MAX: usize = 256;
+
+/// The news of other nodes, on a connection of their own.
+pub(super) struct Subscription {
+    _connection: MultiplexedConnection,
+    pub(super) lost: Arc<AtomicBool>,
+}
+
+impl<N: Fn() -> Now> Carrier<N> {
+    pub(super) fn hear(&self, message: &[u8]) {
+        let status = &self.node.status;
+        Status::add(&status.messages_in, 1);
+        if !message::is_known(message) {
+            if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
+                info!("shared: nodes of another release are there; their news come a little later");
+            }
+            return;
+        }
+        self.share.hear((self.now)(), self.node.tracker.swarms(), message);
+    }
+
+    /// What found no room is made up for.
+    pub(super) fn doubt(&mut self) {
+        let dropped = self.node.status.messages_dropped.load(Ordering::Relaxed);
+        let (before, at) = self.doubted;
+        if dropped != before && DOUBT_EVERY <= at.elapsed() {
+            self.doubted = (dropped, Instant::now());
+            self.share.doubt();
+        }
+    }
+
+    fn channel(&self) -> String {
+        format!("{}1:news", self.node.prefix)
+    }
+
+    pub(super) async fn subscribe(&mut self) {
+        self.subscription = None;
+        let Some(master) = self.places.masters.iter().find(|master| master.connection.is_some())
+        else {
+            return;
+        };
+        let lost = Arc::<AtomicBool>::default();
+        let (gone, messages) = (Arc::clone(&lost), self.messages.clone());
+        let status = Arc::clone(&self.node.status);
+        let receive = move |push: PushInfo| match push.kind {
+            PushKind::Disconnection => gone.store(true, Ordering::Relaxed),
+            PushKind::Message => {
+                if let Some(Value::BulkString(message)) = push.data.into_iter().nth(1)
+                    && messages.try_send(message).is_err()
+                {
+                    Status::add(&status.messages_dropped, 1);
+                }
+            }
+            _ => {}
+        };
+        let at = (master.host.as_str(), master.port);
+        let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
+        match made {
+            Ok(connection) => {
+                self.subscription = Some(Subscription { _connection: connection, lost });
+                self.hear_again.succeeded();
+                if self.places.is_whole() && std::mem::take(&mut self.complained) {
+                    info!("shared: {} is heard again", self.node.target);
+                }
+                // What was published before is made up for by asking about every swarm.
+                self.share.start_over();
+            }
+            Err(error) => {
+                self.hear_again.failed();
+                self.complain(&error.into());
+            }
+        }
+    }
+
+    pub(super) async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
+        if messages.is_empty() {
+            return;
+        }
+        // What finds no room here comes with a sample.
+        messages.truncate(UNSENT_MAX);
+        let master = self.places.masters.iter().find_map(|master| master.connection.clone());
+        let Some(mut connection) = master else {
+            self.unsent = messages;
+            return;
+        };
+        let channel = self.channel();
+        let mut pipe = redis::pipe();
+        for message in &messages {
+            pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
+        }
+        let sent = pipe.query_async::<()>(&mut connection);
+        match tokio::time::timeout(REPLY_TIME_MAX, sent).await {
+            Ok(Ok(())) => Status::add(&self.node.status.messages_out, messages.len() as u64),
+            _ => self.unsent = messages,
+        }
+    }
+}
