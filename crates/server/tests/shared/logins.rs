@@ -127,7 +127,6 @@ const USER: [&str; 17] = [
     "+@sortedset",
     "+@hash",
     "+@string",
-    "+@hash",
     "+@pubsub",
     "+expire",
     "+time",
