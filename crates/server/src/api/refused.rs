@@ -44,9 +44,15 @@ pub(super) enum Refusals {
     /// There is no such thing here, or the API is off.
     #[response(status = 404)]
     NotFound(Problem),
+    /// The URL is longer than the head of a request may be; said in plain text.
+    #[response(status = 414)]
+    TargetTooLong,
     /// Too many wrong tokens: wait as long as Retry-After says.
     #[response(status = 429)]
     TooMany(Problem),
+    /// The head of the request is longer than it may be; without a body.
+    #[response(status = 431)]
+    HeadTooLong,
     /// It cannot be done now: too much is asked at once, it stops, or a file cannot be written.
     #[response(status = 503)]
     NotNow(Problem),

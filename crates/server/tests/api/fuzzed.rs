@@ -13,6 +13,9 @@ use crate::client::Tracker;
 /// Seconds it goes on making up requests.
 const FUZZ_SECS: &str = "60";
 
+/// From which they are made up: the same in each run, so that one that fails can be run again.
+const SEED: &str = "20261121";
+
 /// How long all of it may take, on a machine that builds something else meanwhile.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -21,8 +24,16 @@ const CASES_MIN: u32 = 300;
 
 /// What is not held against us: most texts are no durations, which the document's patterns do not
 /// say; and whoever sends wrong tokens again and again is told 429, not 401. `guarded.rs` has a
-/// test of its own for tokens.
-const CHECKS_LEFT_OUT: &str = "positive_data_acceptance,ignored_auth";
+/// test of its own for tokens. What was removed may have been put there again by the next request,
+/// which the two checks of what is gone and what is there do not see; `members.rs` looks at that.
+const CHECKS_LEFT_OUT: &str = "positive_data_acceptance,ignored_auth,use_after_free,\
+                               ensure_resource_availability";
+
+/// How wrong data may be answered: a value that is far too long makes the head too long (414, 431).
+const SETTINGS: &str = "\
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 429, 431, 503]
+";
 
 fn schemathesis() -> Result<Command, String> {
     let absolute =
@@ -49,11 +60,12 @@ fn made_up_requests_are_answered_as_the_document_says() -> Result<(), String> {
     let mut tracker = Tracker::start(&["--private"])?;
     let folder = Folder::new("fuzzed")?;
     let address = tracker.server.address(Ipv4Addr::LOCALHOST);
+    let settings = folder.write("schemathesis.toml", SETTINGS)?;
     let mut command = schemathesis()?;
-    command.current_dir(folder.path()).arg("run");
+    command.current_dir(folder.path()).args(["--config-file", &settings, "run"]);
     command.arg(format!("http://{address}/api/v1/openapi.json"));
     command.args(["--header", &format!("Authorization: Bearer {}", tracker.admin())]);
-    command.args(["--max-time", FUZZ_SECS, "--exclude-checks", CHECKS_LEFT_OUT]);
+    command.args(["--max-time", FUZZ_SECS, "--seed", SEED, "--exclude-checks", CHECKS_LEFT_OUT]);
     command.args(["--continue-on-failure", "--no-color", "--warnings", "off"]);
     command.args(["--generation-database", "none"]);
     let mut process =

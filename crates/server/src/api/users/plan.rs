@@ -56,6 +56,10 @@ impl Plan {
             if before.is_none() && !self.makes {
                 return Err(Refused::wrong("there is no such user", (self.field)(index, "name")));
             }
+            if before.is_none() && change.rename.is_some() {
+                let field = (self.field)(index, "rename");
+                return Err(Refused::wrong("there is no such user to rename", field));
+            }
             let at = |wrong| ours::wrong(wrong, (self.field)(index, "passkey"));
             let mut entry = match &before {
                 Some(before) => before.clone(),
