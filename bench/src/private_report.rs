@@ -97,8 +97,9 @@ fn table(trials: &[Trial], way: Way) -> Table {
         let of = |figure: &dyn Fn(&Figures) -> f64| {
             median(trial.figures[way as usize].iter().map(figure))
         };
-        let times =
-            |other: Option<f64>| other.map_or("-".to_owned(), |other| format!("{:.2}", sum / other));
+        let times = |other: Option<f64>| {
+            other.map_or("-".to_owned(), |other| format!("{:.2}", sum / other))
+        };
         let rows = |text: String| if trial.kind == Kind::Ocelot { "-".to_owned() } else { text };
         table.row(vec![
             trial.name.to_owned(),

@@ -118,11 +118,8 @@ pub(crate) fn mariadb(
         return Ok(None);
     }
     socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
-    let flags = [
-        "--innodb-buffer-pool-size=1G",
-        "--innodb-log-file-size=512M",
-        "--max-allowed-packet=1G",
-    ];
+    let flags =
+        ["--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--max-allowed-packet=1G"];
     let server = MariaDb::start_with(SqlMode::Loose, &flags)?;
     server.make_gazelle(GazelleTables::Ops)?;
     let script = folder.path().join("gazelle.sql");
