@@ -43,7 +43,7 @@ use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{log, secrets};
+use crate::{log, notify, secrets};
 pub(crate) use failure::Failure;
 use failure::start_failure;
 use lists::Lists;
@@ -302,6 +302,7 @@ impl Running {
             log_start(&self.settings);
             let token = if addresses.0.is_empty() { None } else { self.api.first_token() };
             announce_listeners(&addresses.0, &addresses.1, token.as_ref());
+            notify::say(notify::READY);
             self.follow(&mut threads)
         });
         let hands_over = matches!(outcome, Ok(End::HandOver));
@@ -310,6 +311,7 @@ impl Running {
             self.duplicates.clear();
         }
         info!("{}", if hands_over { "handing over" } else { "stopping" });
+        notify::say(if hands_over { notify::RELOADING } else { notify::STOPPING });
         stop.request();
         match self.wait(&mut threads) {
             0 => info!("stopped"),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -129,6 +130,28 @@ fn successor_that_could_not_start_takes_nothing_over() -> Result<(), String> {
     let seen = client.announce(&announce(2, 0))?;
     assert_eq!((seen.interval_secs, seen.seeders), (700, 2), "the first peer is there");
     server.stop()
+}
+
+#[test]
+fn systemd_is_told_what_becomes_of_it() -> Result<(), String> {
+    let folder = Folder::new("notify")?;
+    let path = folder.path().join("socket");
+    let systemd = UnixDatagram::bind(&path).map_err(|error| error.to_string())?;
+    systemd.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+    let told = || {
+        let mut said = [0; 100];
+        let bytes = systemd.recv(&mut said).map_err(|error| format!("nothing is said: {error}"))?;
+        Ok::<_, String>(String::from_utf8_lossy(&said[..bytes]).into_owned())
+    };
+    let path = path.display().to_string();
+    let mut server = Server::start_with(program(), &[], &[("NOTIFY_SOCKET", path.as_str())])?;
+    assert_eq!(told()?, "READY=1");
+    server.process().signal(Signal::User2)?;
+    assert_eq!(told()?, "RELOADING=1\nSTATUS=handing over");
+    assert_eq!(told()?, "READY=1");
+    server.stop()?;
+    assert_eq!(told()?, "STOPPING=1");
+    Ok(())
 }
 
 /// What systemd does: bound sockets from descriptor 3 on.
