@@ -46,7 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the key of the connection ids is looked at.
 const KEY_EVERY: Duration = Duration::from_secs(30);
 
-/// Messages of other nodes that wait. One more is dropped: what it says comes with a sample.
+/// Messages of other nodes that wait. One more is dropped, which is noticed by its number.
 const MESSAGES_MAX: usize = 4096;
 
 /// How long Redis is left alone when it would not take what it was told.
@@ -90,8 +90,6 @@ struct Carrier<N> {
     /// By which this node is known in Redis. Nothing is told without.
     number: Option<u16>,
     beaten: Option<Instant>,
-    /// Messages that had been dropped when others were last asked about everything, and when.
-    doubted: (u64, Instant),
     unsent: Vec<Vec<u8>>,
     subscription: Option<Subscription>,
     /// When to seek a subscription again.
@@ -162,7 +160,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             key_looked: None,
             number: None,
             beaten: None,
-            doubted: (0, started),
             unsent: Vec::new(),
             subscription: None,
             messages,
@@ -195,7 +192,6 @@ impl<N: Fn() -> Now> Carrier<N> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
             self.look().await;
-            self.doubt();
         }
         if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY) {
             self.beat(Life::Lives).await;
@@ -313,8 +309,8 @@ impl<N: Fn() -> Now> Carrier<N> {
     /// told: their scores have no place for a number.
     async fn beat(&mut self, life: Life) {
         if self.node.layout == Layout::Llmpt {
-            self.number = Some(0);
-            return;
+            (self.number, self.beaten) = (Some(0), Some(Instant::now()));
+            return self.count_messages().await;
         }
         let name = format!("{}1:nodes", self.node.prefix);
         let master = self.places.of(&name).and_then(|number| self.places.masters.get(number));
@@ -332,6 +328,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
         self.number = Some(beaten.number);
         self.share.hear_beats((self.now)(), &beaten.beats);
+        self.count_messages().await;
     }
 
     /// Tells what there is to tell, and takes in what comes back.
@@ -462,7 +459,8 @@ impl<N: Fn() -> Now> Carrier<N> {
                 self.refused(number, error.code(), error.details().unwrap_or_default());
             }
             reply => {
-                for outcome in self.node.layout.outcomes(&self.share, told, reply) {
+                let told_as = self.number.unwrap_or_default();
+                for outcome in self.node.layout.outcomes(&self.share, told_as, told, reply) {
                     answers.push(match outcome {
                         Outcome::Answered(answer) => Some(answer),
                         Outcome::Refused(code) => {

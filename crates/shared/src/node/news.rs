@@ -1,10 +1,9 @@
 //! What nodes tell each other at once: a channel that each publishes to and listens at.
 //!
-//! Nothing depends on a message: what is lost of them comes with the next sample.
+//! Messages are counted: a node that has missed one notices, and asks what it said.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
 use peerage_tracker::share::message;
@@ -15,9 +14,6 @@ use tracing::info;
 use super::Carrier;
 use crate::places::{self, REPLY_TIME_MAX};
 use crate::status::Status;
-
-/// How often, at most, other nodes are asked about everything because messages found no room.
-const DOUBT_EVERY: Duration = Duration::from_secs(60);
 
 /// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
 const UNSENT_MAX: usize = 256;
@@ -39,16 +35,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             return;
         }
         self.share.hear((self.now)(), self.node.tracker.swarms(), message);
-    }
-
-    /// What found no room is made up for.
-    pub(super) fn doubt(&mut self) {
-        let dropped = self.node.status.messages_dropped.load(Ordering::Relaxed);
-        let (before, at) = self.doubted;
-        if dropped != before && DOUBT_EVERY <= at.elapsed() {
-            self.doubted = (dropped, Instant::now());
-            self.share.doubt();
-        }
     }
 
     fn channel(&self) -> String {
@@ -94,11 +80,18 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
     }
 
+    /// Lets other nodes see whether they have missed a message.
+    pub(super) async fn count_messages(&mut self) {
+        let mut messages = std::mem::take(&mut self.unsent);
+        messages.push(self.share.count_messages());
+        self.publish(messages).await;
+    }
+
     pub(super) async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
         if messages.is_empty() {
             return;
         }
-        // What finds no room here comes with a sample.
+        // The others notice that what finds no room here is missing.
         messages.truncate(UNSENT_MAX);
         let master = self.places.masters.iter().find_map(|master| master.connection.clone());
         let Some(mut connection) = master else {
