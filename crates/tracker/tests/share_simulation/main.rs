@@ -459,7 +459,7 @@ impl World {
             let (counts, peers) = self.truth(swarm);
             for node in 0..NODES {
                 // A node asks about the swarms of its own clients, and knows of no others.
-                let mut own = 0..CLIENTS;
+                let mut own = 0..self.clients.len() as u32;
                 if self.nodes[node].is_off {
                     continue;
                 }

@@ -9,7 +9,7 @@ use peerage_tracker::Share;
 use peerage_tracker::share::{Answer, Kind, Sampled, SwarmChanges};
 
 /// What a script does in Redis.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Redis {
     swarms: BTreeMap<InfoHash, RedisSwarm>,
     /// Who each node is, and when it last beat.
@@ -22,7 +22,7 @@ pub(crate) struct Redis {
 /// greater.
 type Score = (u64, u16);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct RedisSwarm {
     seeders: BTreeMap<SocketAddr, Score>,
     leechers: BTreeMap<SocketAddr, Score>,
