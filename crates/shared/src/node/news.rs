@@ -15,8 +15,9 @@ use super::Carrier;
 use crate::places::{self, REPLY_TIME_MAX};
 use crate::status::Status;
 
-/// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
-const UNSENT_MAX: usize = 256;
+/// Messages that wait, so many at most: 16 MB. A tick has some fifty, or one for each pipeline of a
+/// longer flush.
+pub(super) const UNSENT_MAX: usize = 256;
 
 /// The news of other nodes, on a connection of their own.
 pub(super) struct Subscription {
@@ -82,31 +83,23 @@ impl<N: Fn() -> Now> Carrier<N> {
 
     /// Lets other nodes see whether they have missed a message.
     pub(super) async fn count_messages(&mut self) {
-        let mut messages = std::mem::take(&mut self.unsent);
-        messages.push(self.share.count_messages());
-        self.publish(messages).await;
+        self.unsent.push(self.share.count_messages());
+        self.publish().await;
     }
 
-    pub(super) async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
-        if messages.is_empty() {
-            return;
-        }
-        // The others notice that what finds no room here is missing.
-        messages.truncate(UNSENT_MAX);
+    /// Sends the messages that wait.
+    pub(super) async fn publish(&mut self) {
         let master = self.places.masters.iter().find_map(|master| master.connection.clone());
-        let Some(mut connection) = master else {
-            self.unsent = messages;
-            return;
-        };
+        let Some(mut connection) = master.filter(|_| !self.unsent.is_empty()) else { return };
         let channel = self.channel();
         let mut pipe = redis::pipe();
-        for message in &messages {
+        for message in &self.unsent {
             pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
         }
         let sent = pipe.query_async::<()>(&mut connection);
-        match tokio::time::timeout(REPLY_TIME_MAX, sent).await {
-            Ok(Ok(())) => Status::add(&self.node.status.messages_out, messages.len() as u64),
-            _ => self.unsent = messages,
+        if let Ok(Ok(())) = tokio::time::timeout(REPLY_TIME_MAX, sent).await {
+            Status::add(&self.node.status.messages_out, self.unsent.len() as u64);
+            self.unsent.clear();
         }
     }
 }
