@@ -265,13 +265,6 @@ impl Shaped {
             self.announce_all(&population, round, &mut locals, &mut started);
         }
         let after = Counted::now(&redis, &locals)?;
-        for local in &locals {
-            eprintln!(
-                "{nodes} {label} {:?} {:?}",
-                local.status.counters().map(|c| (c.0, c.2)),
-                local.tracker.share().map(|s| s.waiting())
-            );
-        }
         let elapsed = (after.at - before.at).as_secs_f64();
         let announces = f64::from(peers) * f64::from(ROUNDS);
         let cpu = (after.redis.cpu - before.redis.cpu).as_secs_f64();

@@ -22,6 +22,8 @@ pub enum Signal {
     Hangup,
     /// SIGUSR1: for us, read the lists again.
     User1,
+    /// SIGUSR2: for us, hand over to the program as it is on the disk now.
+    User2,
     /// SIGKILL: it is given no chance to say anything.
     Kill,
     /// SIGSTOP: stand still.
@@ -89,6 +91,7 @@ impl Process {
             Signal::Terminate => "TERM",
             Signal::Hangup => "HUP",
             Signal::User1 => "USR1",
+            Signal::User2 => "USR2",
             Signal::Kill => "KILL",
             Signal::Pause => "STOP",
             Signal::Continue => "CONT",

@@ -26,6 +26,8 @@ pub struct Options {
 pub struct Socket {
     socket: UdpSocket,
     local: SocketAddr,
+    /// Dropped before it was handed over.
+    dropped_before: u32,
 }
 
 impl Socket {
@@ -34,19 +36,31 @@ impl Socket {
         let socket = new_socket(address)?;
         #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
         socket.set_reuse_port(options.shared)?;
-        socket.set_nonblocking(true)?;
+        // Before it is bound, or what comes at once would find the smaller ones.
         set_buffers(&socket, options)?;
         socket.bind(&address.into())?;
-        let socket = UdpSocket::from(socket);
+        Self::set_up(UdpSocket::from(socket), 0)
+    }
+
+    /// Takes one that is bound already. One of IPv6 that takes IPv4 too is an error.
+    pub fn adopt(socket: UdpSocket, options: &Options) -> io::Result<Self> {
+        set_buffers(&SockRef::from(&socket), options)?;
+        check_one_family(&socket)?;
+        let dropped_before = dropped(&socket);
+        Self::set_up(socket, dropped_before)
+    }
+
+    fn set_up(socket: UdpSocket, dropped_before: u32) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
         #[cfg(target_os = "linux")]
         {
-            if address.ip().is_unspecified() {
-                linux::set_tell_asked_address(&socket, address)?;
+            if local.ip().is_unspecified() {
+                linux::set_tell_asked_address(&socket, local)?;
             }
-            linux::set_never_fragment(&socket, address)?;
+            linux::set_never_fragment(&socket, local)?;
         }
-        let local = socket.local_addr()?;
-        Ok(Self { socket, local })
+        Ok(Self { socket, local, dropped_before })
     }
 
     /// The address it is bound to, with the port the kernel chose.
@@ -60,13 +74,17 @@ impl Socket {
         SockRef::from(&self.socket).recv_buffer_size()
     }
 
-    /// Datagrams the kernel dropped for want of room since the socket was made, modulo 2^32; 0
-    /// where the platform does not tell. A system call: ask once a second, not once a batch.
+    /// Datagrams the kernel dropped for want of room since the socket was bound or adopted, modulo
+    /// 2^32; 0 where the platform does not tell. A system call: ask once a second, not once a
+    /// batch.
     pub fn dropped(&self) -> u32 {
-        #[cfg(target_os = "linux")]
-        return linux::dropped(&self.socket);
-        #[cfg(not(target_os = "linux"))]
-        return 0;
+        dropped(&self.socket).wrapping_sub(self.dropped_before)
+    }
+
+    /// Another descriptor of the same socket.
+    #[cfg(unix)]
+    pub fn duplicate(&self) -> io::Result<std::os::fd::OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
     }
 
     pub(crate) fn as_std(&self) -> &UdpSocket {
@@ -83,6 +101,18 @@ pub fn check_free(address: SocketAddr) -> io::Result<()> {
     new_socket(address)?.bind(&address.into())
 }
 
+/// Checks of a socket, UDP or TCP, that one of IPv6 takes no IPv4: the other family has one of its
+/// own.
+pub fn check_one_family<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
+    let socket = socket.into();
+    let address = socket.local_addr()?.as_socket();
+    if address.is_some_and(|address| address.is_ipv6()) && !socket.only_v6()? {
+        let what = "it takes IPv4 too: systemd makes another with BindIPv6Only=ipv6-only";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
+}
+
 /// Makes the kernel keep connections to itself until the client has sent something, for a second or
 /// so: a server whose clients speak first is woken once a connection and not twice, and finds the
 /// request there when it accepts. One that says nothing is accepted after that time all the same.
@@ -94,6 +124,15 @@ pub fn defer_accept(listener: &socket2::Socket) -> io::Result<()> {
     return linux::set(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1);
     #[cfg(not(target_os = "linux"))]
     return Ok(());
+}
+
+/// Since the socket was made.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "nobody tells"))]
+fn dropped(socket: &UdpSocket) -> u32 {
+    #[cfg(target_os = "linux")]
+    return linux::dropped(socket);
+    #[cfg(not(target_os = "linux"))]
+    return 0;
 }
 
 fn new_socket(address: SocketAddr) -> io::Result<socket2::Socket> {

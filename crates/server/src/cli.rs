@@ -87,6 +87,9 @@ const FLAGS: &[Flag] = &[
     long("--user", "process.user", Sets::Value("NAME")),
 ];
 
+/// A flag for the program that is to take the place of one that runs: say whether it could start.
+pub(crate) const ONLY_CHECK: &str = "--only-check";
+
 /// The environment is passed in by the caller. Prints help, the version or what is wrong with the
 /// flags, and then ends the process.
 pub(crate) fn parse() -> (Command, Sources) {
@@ -103,6 +106,8 @@ pub(crate) fn parse() -> (Command, Sources) {
         },
         None => (Command::Serve, &matches),
     };
+    let only_check = command == Command::Serve && matches.get_flag(ONLY_CHECK);
+    let command = if only_check { Command::CheckConfig } else { command };
     let sources = Sources {
         file: matches.get_one::<PathBuf>("config").cloned(),
         ocelot_conf: matches.get_one::<PathBuf>("ocelot-conf").cloned(),
@@ -148,6 +153,12 @@ fn command() -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .global(true)
         .help("An ocelot.conf, for what the configuration file does not say");
+    let only_check = Arg::new(ONLY_CHECK)
+        .long(ONLY_CHECK.trim_start_matches('-'))
+        .action(ArgAction::SetTrue)
+        .global(true)
+        .hide(true)
+        .help("Say whether it could start, and no more");
     clap::Command::new("peerage")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A BitTorrent tracker: one program, one set of swarms, every way in")
@@ -155,7 +166,7 @@ fn command() -> clap::Command {
             "Without a command it serves. Exit codes: 0 after a clean stop, 1 when it cannot \
              start, 2 when the configuration is wrong.",
         )
-        .args([config, ocelot_conf])
+        .args([config, ocelot_conf, only_check])
         .args(FLAGS.iter().map(arg))
         .subcommand(clap::Command::new("serve").about("Run the tracker"))
         .subcommand(

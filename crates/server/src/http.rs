@@ -24,9 +24,11 @@ mod worker;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use peerage_net::Inherited;
 use peerage_tracker::http::{self, Endpoint};
 use peerage_tracker::{Prefix, Protocol, Tracker};
 use socket2::{Domain, Socket, Type};
@@ -124,10 +126,15 @@ pub(crate) fn bind(
     addresses: &[SocketAddr],
     workers: usize,
     settings: &Settings,
+    inherited: &Inherited,
 ) -> Result<Vec<Listeners>, BindError> {
     let shared = workers_of(workers) > 1;
-    let listen = |address| listen(address, settings.backlog, shared);
-    let all = bind_all(Protocol::Http, addresses, workers, check_free, listen)?;
+    let inherited = |address, worker| {
+        let found = inherited.tcp(address, worker)?;
+        Some(found.and_then(|listener| adopt(listener, settings.backlog)))
+    };
+    let bind = |address| bind_one(address, settings.backlog, shared);
+    let all = bind_all(Protocol::Http, addresses, workers, inherited, check_free, bind)?;
     let share = Settings {
         connections_max: (settings.connections_max / workers_of(workers).max(1)).max(1),
         ..settings.clone()
@@ -157,22 +164,31 @@ fn check_free(address: SocketAddr) -> io::Result<()> {
     new_socket(address)?.bind(&address.into())
 }
 
-fn listen(
-    address: SocketAddr,
-    backlog: u32,
-    shared: bool,
-) -> io::Result<((mio::net::TcpListener, SocketAddr), SocketAddr)> {
+/// A listener, and twice where it is bound.
+type Listening = ((mio::net::TcpListener, SocketAddr), SocketAddr);
+
+fn bind_one(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Listening> {
     let socket = new_socket(address)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuse_port(shared)?;
     #[cfg(not(unix))]
     assert!(!shared, "one worker has the address to itself");
+    socket.bind(&address.into())?;
+    listen(socket, backlog)
+}
+
+/// Takes one that is bound already.
+fn adopt(listener: std::net::TcpListener, backlog: u32) -> io::Result<Listening> {
+    peerage_net::check_one_family(&listener)?;
+    listen(listener.into(), backlog)
+}
+
+fn listen(socket: Socket, backlog: u32) -> io::Result<Listening> {
     // Linux hands the option down to each connection accepted, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     // An improvement, and no more: a kernel that will not have it accepts at once.
     let _ = peerage_net::defer_accept(&socket);
-    socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let listener = std::net::TcpListener::from(socket);
     let bound = listener.local_addr()?;
@@ -183,6 +199,11 @@ impl Listeners {
     /// The addresses bound, in the order asked for, with the ports the kernel chose.
     pub(crate) fn local_addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Another descriptor of each listener.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = io::Result<OwnedFd>> {
+        self.listeners.iter().map(|(listener, _)| listener.as_fd().try_clone_to_owned())
     }
 
     /// Counters that stay readable while the worker runs and after it has ended.

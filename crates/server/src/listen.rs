@@ -74,11 +74,14 @@ impl std::error::Error for BindError {
 /// checked first, because the kernel lets each process of our user join a shared address: two
 /// trackers would each get half of the clients.
 ///
+/// What `inherited` has of an address, for a worker by its number, is not bound anew.
+///
 /// Where addresses cannot be shared, elsewhere than on Unix, all is bound for one worker.
 pub(crate) fn bind_all<S>(
     protocol: Protocol,
     addresses: &[SocketAddr],
     workers: usize,
+    inherited: impl Fn(SocketAddr, usize) -> Option<io::Result<(S, SocketAddr)>>,
     mut check_free: impl FnMut(SocketAddr) -> io::Result<()>,
     mut bind: impl FnMut(SocketAddr) -> io::Result<(S, SocketAddr)>,
 ) -> Result<Vec<Vec<S>>, BindError> {
@@ -86,12 +89,16 @@ pub(crate) fn bind_all<S>(
     let mut all: Vec<Vec<S>> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
     for &asked in addresses {
         let failed = |error| BindError { protocol, address: asked, error };
-        if asked.port() != 0 {
-            check_free(asked).map_err(failed)?;
-        }
         let mut address = asked;
-        for sockets in &mut all {
-            let (socket, bound) = bind(address).map_err(failed)?;
+        for (worker, sockets) in all.iter_mut().enumerate() {
+            let socket = match inherited(address, worker) {
+                Some(inherited) => inherited,
+                None if worker == 0 && asked.port() != 0 => {
+                    check_free(asked).and_then(|()| bind(address))
+                }
+                None => bind(address),
+            };
+            let (socket, bound) = socket.map_err(failed)?;
             address.set_port(bound.port());
             sockets.push(socket);
         }

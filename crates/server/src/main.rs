@@ -26,6 +26,7 @@ mod log;
 mod maintenance;
 mod members;
 mod metrics;
+mod notify;
 mod private;
 mod privileges;
 mod secrets;

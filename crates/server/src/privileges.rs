@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{User, chdir, chroot, setgid, setuid};
+use nix::unistd::{User, chdir, chroot, getegid, geteuid, setgid, setuid};
 
 use crate::settings::Rlimit;
 
@@ -37,6 +37,11 @@ impl Paths {
     /// As of the start of the process.
     pub(crate) fn at_start() -> io::Result<Self> {
         Ok(Self { started_in: std::env::current_dir()?, root: None })
+    }
+
+    /// The folder that the process was started in, by its name then.
+    pub(crate) fn started_in(&self) -> &Path {
+        &self.started_in
     }
 
     /// The path by which the file that was `path` at the start is found now. One outside of the
@@ -94,7 +99,8 @@ pub(crate) fn user(name: &str) -> Result<User, Error> {
     }
 }
 
-/// Changes the root folder, then the user, groups first. Before any thread is started.
+/// Changes the root folder, then the user, groups first; who is that user already stays it. Before
+/// any thread is started.
 pub(crate) fn drop_rights(
     root: Option<&Path>,
     user: Option<&User>,
@@ -110,7 +116,8 @@ pub(crate) fn drop_rights(
         step(chdir("/"))?;
         paths.root = Some(root);
     }
-    if let Some(user) = user {
+    let is_other = |user: &&User| (user.uid, user.gid) != (geteuid(), getegid());
+    if let Some(user) = user.filter(is_other) {
         let what = format!("become user {}", user.name);
         let step = |result: Result<(), Errno>| {
             result.map_err(|error| Error { what: what.clone(), why: error.to_string() })

@@ -4,18 +4,21 @@
 //! panic ends the process before the operator does.
 
 mod asked;
+mod failure;
 mod lists;
+mod successor;
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use peerage_net::Inherited;
 use peerage_tracker::private::Private;
-use peerage_tracker::{Connections, Tracker, http, udp};
+use peerage_tracker::{ConnectionKey, Connections, Tracker, http, udp};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -40,8 +43,11 @@ use crate::stop::Stop;
 use crate::threads::{Event, Threads};
 use crate::tokens::TokenText;
 use crate::web::{HANDOVERS_MAX, Web};
-use crate::{log, secrets};
+use crate::{log, notify, secrets};
+pub(crate) use failure::Failure;
+use failure::start_failure;
 use lists::Lists;
+use successor::{Legacy, Successor};
 
 /// Blocks of this size and more are given back to the system when they are freed. Two pages: a
 /// larger block wastes a quarter of one at most.
@@ -49,19 +55,6 @@ const RETURNED_BLOCK_BYTES: usize = 8192;
 
 /// How long the threads have to end when the tracker stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Why the tracker could not start, or did not go on.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The configuration is wrong.
-    Config(Vec<ConfigError>),
-    /// A list is wrong.
-    List(crate::lists::Error),
-    /// The environment does not let us: one line.
-    Start(String),
-    /// A thread ended before it was asked to.
-    Thread(String),
-}
 
 /// The tracker while it runs.
 struct Running {
@@ -82,6 +75,19 @@ struct Running {
     private: Option<Beside>,
     /// Until it is started; `None` where the node is alone.
     carrier: Option<Carrier>,
+    successor: Successor,
+    /// Other descriptors of all sockets, for the successor. While they are open nobody who connects
+    /// is refused.
+    duplicates: Vec<OwnedFd>,
+}
+
+/// Why the tracker ends as it should.
+#[derive(Clone, Copy)]
+enum End {
+    /// It was asked to stop.
+    Stop,
+    /// Its successor takes its place.
+    HandOver,
 }
 
 /// The configuration and what it means, with all that can be wrong with it.
@@ -118,6 +124,7 @@ pub(crate) fn check(sources: &Sources) -> Result<(), Failure> {
 
 /// Runs the tracker until it is asked to stop.
 pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
+    let (inherited, legacy) = successor::inherited()?;
     let (config, settings) = at_start(&sources)?;
     let mut paths = Paths::at_start().map_err(|error| start_failure("find the folder", &error))?;
     let written = crate::lists::read(&settings.lists, &paths).map_err(Failure::List)?;
@@ -127,12 +134,10 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
     let user = settings.process.user.as_deref().map(privileges::user).transpose();
     let user = user.map_err(|error| start(&error))?;
-    let data_dir = settings.process.data_dir.as_deref();
-    let key = secrets::connection_key(settings.connections.key, data_dir);
-    let key = key.map_err(|error| start(&error))?;
+    let key = connection_key(&settings, legacy.as_ref())?;
     let connections = Connections::new(key, settings.connections.lifetime);
     let probe = Probe::open();
-    let bound = sockets::bind(&settings).map_err(|error| start(&error))?;
+    let (bound, duplicates) = bind(&settings, inherited)?;
     privileges::drop_rights(settings.process.chroot.as_deref(), user.as_ref(), &mut paths)
         .map_err(|error| start(&error))?;
     let kept_in = find_again(&mut sources, &settings, &paths);
@@ -143,7 +148,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let lists = Lists::open(written, kept_in.as_deref()).map_err(Failure::List)?;
     let access = lists.access(&settings);
     let tracker = tracker(&settings, Arc::clone(&access))?;
-    let snapshot = restored(&settings, kept_in.as_deref(), &tracker, clock);
+    let snapshot = restored(&settings, kept_in.as_deref(), &tracker, clock, legacy);
     let source = Arc::new(Source::new(
         Arc::clone(&tracker),
         clock,
@@ -167,6 +172,7 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
     let api = Api::open(kept_in.as_deref(), clock, &source, threads.sender(), members);
     let api = Arc::new(api.map_err(|error| start(&error))?);
     let (latest, purge_again) = (config.clone(), Arc::<PurgeAgain>::default());
+    let successor = Successor::new(&paths);
     let running = Running {
         sources,
         started: config,
@@ -182,8 +188,27 @@ pub(crate) fn serve(mut sources: Sources) -> Result<(), Failure> {
         api,
         private,
         carrier,
+        successor,
+        duplicates,
     };
     running.run(threads, bound, &connections, clock)
+}
+
+/// By what connection ids are issued: the operator's, or the one before.
+fn connection_key(settings: &Settings, legacy: Option<&Legacy>) -> Result<ConnectionKey, Failure> {
+    let given = settings.connections.key.or(legacy.map(|legacy| legacy.key.0));
+    let data_dir = settings.process.data_dir.as_deref();
+    secrets::connection_key(given, data_dir).map_err(Failure::Start)
+}
+
+/// The sockets, and another descriptor of each.
+fn bind(settings: &Settings, inherited: Inherited) -> Result<(Bound, Vec<OwnedFd>), Failure> {
+    let bound = sockets::bind(settings, &inherited);
+    // What was handed over and is not listened on is closed.
+    drop(inherited);
+    let bound = bound.map_err(|error| Failure::Start(error.to_string()))?;
+    let duplicates = bound.duplicates().map_err(|error| start_failure("copy a socket", &error))?;
+    Ok((bound, duplicates))
 }
 
 /// Sees to it that files are found where rights have been dropped. Returns where things are kept.
@@ -200,13 +225,19 @@ fn find_again(sources: &mut Sources, settings: &Settings, paths: &Paths) -> Opti
     kept_in
 }
 
-/// The snapshot, if there is to be one, with what was in it put into the store.
+/// The snapshot, if there is to be one, with what was in it put into the store, or what was handed
+/// over.
 fn restored(
     settings: &Settings,
     kept_in: Option<&Path>,
     tracker: &Tracker,
     clock: Clock,
+    legacy: Option<Legacy>,
 ) -> Option<Snapshot> {
+    if let Some(legacy) = legacy {
+        legacy.restore(settings.peer_ids, tracker.swarms(), clock.now());
+        tracker.purge();
+    }
     let folder = kept_in.filter(|_| settings.snapshot_interval.is_some())?;
     let snapshot = Snapshot::new(folder, settings.peer_ids);
     snapshot.restore(tracker.swarms(), clock.now());
@@ -244,12 +275,9 @@ fn warn_if_lost(paths: &Paths, file: &Path) {
     }
 }
 
-fn start_failure(what: &str, error: &io::Error) -> Failure {
-    Failure::Start(format!("cannot {what}: {error}"))
-}
-
 impl Running {
-    /// Starts all threads, follows the signals, and stops all threads.
+    /// Starts all threads, follows the signals, and stops all threads. Returns only where no
+    /// successor takes this one's place.
     fn run(
         mut self,
         mut threads: Threads,
@@ -274,9 +302,16 @@ impl Running {
             log_start(&self.settings);
             let token = if addresses.0.is_empty() { None } else { self.api.first_token() };
             announce_listeners(&addresses.0, &addresses.1, token.as_ref());
+            notify::say(notify::READY);
             self.follow(&mut threads)
         });
-        info!("stopping");
+        let hands_over = matches!(outcome, Ok(End::HandOver));
+        if !hands_over {
+            // Who connects from here on is refused at once.
+            self.duplicates.clear();
+        }
+        info!("{}", if hands_over { "handing over" } else { "stopping" });
+        notify::say(if hands_over { notify::RELOADING } else { notify::STOPPING });
         stop.request();
         match self.wait(&mut threads) {
             0 => info!("stopped"),
@@ -285,7 +320,21 @@ impl Running {
         if let Some(snapshot) = &self.snapshot {
             snapshot.save(self.tracker.swarms(), clock.now());
         }
-        outcome
+        match outcome? {
+            End::Stop => Ok(()),
+            End::HandOver => Err(self.hand_over(connections, clock)),
+        }
+    }
+
+    /// Has the successor take our place; returns only where it does not.
+    fn hand_over(mut self, connections: &Connections, clock: Clock) -> Failure {
+        let swarms = (self.tracker.swarms(), self.settings.peer_ids);
+        let swarms = self.snapshot.is_none().then_some(swarms);
+        match successor::leave(connections.key(), swarms, clock.now()) {
+            Ok(file) => self.duplicates.push(file),
+            Err(error) => warn!("cannot keep the swarms in memory: {error}; they announce again"),
+        }
+        start_failure("start anew", &self.successor.start(&self.duplicates))
     }
 
     /// Waits for all threads to end, and returns how many have not. The one that writes what was
@@ -367,10 +416,14 @@ impl Running {
     }
 
     /// Does what the signals say, until one says to stop or a thread ends.
-    fn follow(&mut self, threads: &mut Threads) -> Result<(), Failure> {
+    fn follow(&mut self, threads: &mut Threads) -> Result<End, Failure> {
         loop {
             match threads.next() {
-                Event::Signal(Signal::Stop) => return Ok(()),
+                Event::Signal(Signal::Stop) => return Ok(End::Stop),
+                Event::Signal(Signal::HandOver) => match self.successor.check() {
+                    Ok(()) => return Ok(End::HandOver),
+                    Err(why) => error!("{why}; this one goes on"),
+                },
                 Event::Signal(Signal::Reload) => self.reload(),
                 Event::Signal(Signal::ReloadLists) => {
                     self.reload_lists();
@@ -474,25 +527,4 @@ fn announce_listeners(
     }
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-}
-
-impl Failure {
-    /// What the process ends with.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Config(_) | Self::List(_) => 2,
-            Self::Start(_) => 1,
-            // What a panic in the main thread ends with.
-            Self::Thread(_) => 101,
-        })
-    }
-
-    /// What the operator is told, one line for each mistake.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        match self {
-            Self::Config(errors) => errors.iter().map(ToString::to_string).collect(),
-            Self::List(error) => vec![error.to_string()],
-            Self::Start(line) | Self::Thread(line) => vec![line.clone()],
-        }
-    }
 }

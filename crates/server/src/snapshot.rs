@@ -64,7 +64,8 @@ impl Snapshot {
     pub(crate) fn restore(&self, swarms: &Swarms, now: Now) {
         let started = Instant::now();
         let path = self.path.display();
-        match self.read(swarms, now) {
+        let file = File::open(&self.path).map_err(Error::Unreadable);
+        match file.and_then(|file| read(&mut BufReader::new(file), self.peer_ids, swarms, now)) {
             Ok((saved_at, Restored { peers, left_out })) => info!(
                 "{path}, {} s old: {peers} peers restored, {left_out} had expired or found no \
                  room; {} swarms; took {} ms",
@@ -117,56 +118,72 @@ impl Snapshot {
         // Who downloads what is nobody else's to read.
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let mut out = BufWriter::new(file);
-        let mut bytes = MAGIC.len() as u64 + 9;
-        out.write_all(&MAGIC)?;
-        out.write_all(&[u8::from(self.peer_ids == PeerIds::Kept)])?;
-        out.write_all(&now.as_millis().to_le_bytes())?;
-        let mut part = Vec::new();
-        for number in 0..Swarms::SNAPSHOT_PARTS {
-            part.clear();
-            swarms.save(number, &mut part, || thread::sleep(PAUSE));
-            let length = u32::try_from(part.len()).ok().filter(|length| *length <= PART_BYTES_MAX);
-            let length = length.ok_or_else(|| io::Error::other("a part is too long"))?;
-            out.write_all(&length.to_le_bytes())?;
-            out.write_all(&checksum(&part))?;
-            out.write_all(&part)?;
-            bytes += 12 + u64::from(length);
-        }
+        let bytes = write(&mut out, self.peer_ids, swarms, now)?;
         out.into_inner()?.sync_all()?;
         fs::rename(new, &self.path)?;
         Ok(bytes)
     }
+}
 
-    fn read(&self, swarms: &Swarms, now: Now) -> Result<(Now, Restored), Error> {
-        let mut file = BufReader::new(File::open(&self.path)?);
-        if read_array(&mut file)? != MAGIC {
-            return Err(Error::Foreign);
-        }
-        let [ids] = read_array(&mut file)?;
-        if ids != u8::from(self.peer_ids == PeerIds::Kept) {
-            return Err(Error::PeerIds);
-        }
-        let saved_at = Now::from_millis(u64::from_le_bytes(read_array(&mut file)?));
-        let mut restored = Restored::default();
-        let mut part = Vec::new();
-        for _ in 0..Swarms::SNAPSHOT_PARTS {
-            let length = u32::from_le_bytes(read_array(&mut file)?);
-            let expected: [u8; 8] = read_array(&mut file)?;
-            if PART_BYTES_MAX < length {
-                return Err(Error::Damaged);
-            }
-            part.clear();
-            let read = (&mut file).take(length.into()).read_to_end(&mut part)?;
-            if read != length as usize || checksum(&part) != expected {
-                return Err(Error::Damaged);
-            }
-            let Restored { peers, left_out } =
-                swarms.restore(now, saved_at, &part).map_err(|_| Error::Damaged)?;
-            restored.peers += peers;
-            restored.left_out += left_out;
-        }
-        Ok((saved_at, restored))
+/// Writes the swarms as a snapshot has them, and returns how many bytes that is.
+pub(crate) fn write(
+    out: &mut impl Write,
+    peer_ids: PeerIds,
+    swarms: &Swarms,
+    now: Now,
+) -> io::Result<u64> {
+    let mut bytes = MAGIC.len() as u64 + 9;
+    out.write_all(&MAGIC)?;
+    out.write_all(&[u8::from(peer_ids == PeerIds::Kept)])?;
+    out.write_all(&now.as_millis().to_le_bytes())?;
+    let mut part = Vec::new();
+    for number in 0..Swarms::SNAPSHOT_PARTS {
+        part.clear();
+        swarms.save(number, &mut part, || thread::sleep(PAUSE));
+        let length = u32::try_from(part.len()).ok().filter(|length| *length <= PART_BYTES_MAX);
+        let length = length.ok_or_else(|| io::Error::other("a part is too long"))?;
+        out.write_all(&length.to_le_bytes())?;
+        out.write_all(&checksum(&part))?;
+        out.write_all(&part)?;
+        bytes += 12 + u64::from(length);
     }
+    Ok(bytes)
+}
+
+/// Puts a snapshot into the store, and returns when it was made and what became of it.
+pub(crate) fn read(
+    file: &mut impl Read,
+    peer_ids: PeerIds,
+    swarms: &Swarms,
+    now: Now,
+) -> Result<(Now, Restored), Error> {
+    if read_array(file)? != MAGIC {
+        return Err(Error::Foreign);
+    }
+    let [ids] = read_array(file)?;
+    if ids != u8::from(peer_ids == PeerIds::Kept) {
+        return Err(Error::PeerIds);
+    }
+    let saved_at = Now::from_millis(u64::from_le_bytes(read_array(file)?));
+    let mut restored = Restored::default();
+    let mut part = Vec::new();
+    for _ in 0..Swarms::SNAPSHOT_PARTS {
+        let length = u32::from_le_bytes(read_array(file)?);
+        let expected: [u8; 8] = read_array(file)?;
+        if PART_BYTES_MAX < length {
+            return Err(Error::Damaged);
+        }
+        part.clear();
+        let read = file.take(length.into()).read_to_end(&mut part)?;
+        if read != length as usize || checksum(&part) != expected {
+            return Err(Error::Damaged);
+        }
+        let Restored { peers, left_out } =
+            swarms.restore(now, saved_at, &part).map_err(|_| Error::Damaged)?;
+        restored.peers += peers;
+        restored.left_out += left_out;
+    }
+    Ok((saved_at, restored))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 8] {

@@ -130,7 +130,8 @@ pub(crate) struct Stats {
     pub(crate) latency: ByProtocol<Option<LatencyStats>>,
     /// Those that announced most in the last hour, the most frequent first.
     pub(crate) clients: Vec<ClientStats>,
-    /// The largest swarms, the largest first; null where the operator does not allow it.
+    /// The largest swarms, the largest first; null where the operator does not allow it, and in
+    /// private mode.
     #[schema(required)]
     pub(crate) largest: Option<Vec<SwarmStats>>,
     /// Of the map.
@@ -255,6 +256,8 @@ impl Source {
         workers: Workers,
         pages: &Pages,
     ) -> Self {
+        // A private tracker's swarms are not in the store that is gone through.
+        let tells_largest = pages.largest_swarms && tracker.private().is_none();
         let start = Reading { at: clock.now(), ..Reading::default() };
         let history = Mutex::new(History::new(&start));
         Self {
@@ -274,7 +277,7 @@ impl Source {
             recent: Mutex::new(Recent::new(start.at)),
             history,
             clients: Mutex::new(Clients::new()),
-            largest: pages.largest_swarms.then(|| Mutex::new(Largest::new())),
+            largest: tells_largest.then(|| Mutex::new(Largest::new())),
             latest: Mutex::default(),
             shared: OnceLock::new(),
             private: OnceLock::new(),

@@ -9,10 +9,11 @@ mod late;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerage_net::{Backend, Batch, Options, Sent, Socket, Waiter};
+use peerage_net::{Backend, Batch, Inherited, Options, Sent, Socket, Waiter};
 use peerage_proto::Family;
 use peerage_swarm::Now;
 use peerage_tracker::udp::{Datagram, Endpoint, Replies};
@@ -101,8 +102,9 @@ pub(crate) fn bind(
     addresses: &[SocketAddr],
     workers: usize,
     settings: &Settings,
+    inherited: &Inherited,
 ) -> Result<Vec<Sockets>, BindError> {
-    bind_with(Backend::best(), addresses, workers, settings)
+    bind_with(Backend::best(), addresses, workers, settings, inherited)
 }
 
 fn bind_with(
@@ -110,6 +112,7 @@ fn bind_with(
     addresses: &[SocketAddr],
     workers: usize,
     settings: &Settings,
+    inherited: &Inherited,
 ) -> Result<Vec<Sockets>, BindError> {
     let buffer = |bytes: u64| (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(usize::MAX));
     let options = Options {
@@ -117,12 +120,17 @@ fn bind_with(
         receive_buffer_bytes: buffer(settings.receive_buffer_bytes),
         send_buffer_bytes: buffer(settings.send_buffer_bytes),
     };
-    let bind = |address| {
-        let socket = Socket::bind(address, &options)?;
+    let with_address = |socket: Socket| {
         let bound = socket.local_address();
-        Ok((socket, bound))
+        (socket, bound)
     };
-    let all = bind_all(Protocol::Udp, addresses, workers, peerage_net::check_free, bind)?;
+    let inherited = |address, worker| {
+        let found = inherited.udp(address, worker)?;
+        Some(found.and_then(|socket| Socket::adopt(socket, &options)).map(with_address))
+    };
+    let bind = |address| Socket::bind(address, &options).map(with_address);
+    let free = peerage_net::check_free;
+    let all = bind_all(Protocol::Udp, addresses, workers, inherited, free, bind)?;
     let patience = Duration::ZERO;
     let sockets = |sockets| Sockets { sockets, backend, counters: Arc::default(), patience };
     Ok(all.into_iter().map(sockets).collect())
@@ -132,6 +140,11 @@ impl Sockets {
     /// The addresses bound, in the order asked for, with the ports the kernel chose.
     pub(crate) fn local_addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().map(Socket::local_address).collect()
+    }
+
+    /// Another descriptor of each socket.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = io::Result<OwnedFd>> {
+        self.sockets.iter().map(Socket::duplicate)
     }
 
     /// Counters that stay readable while the worker runs and after it has ended.
@@ -368,7 +381,8 @@ mod tests {
         let addresses = [SocketAddr::new(V4, 0), SocketAddr::new(V6, 0)];
         for (backend, workers) in [(Backend::best(), 1), (Backend::best(), 3), (Backend::Single, 2)]
         {
-            let workers = bind_with(backend, &addresses, workers, &SETTINGS).unwrap();
+            let workers =
+                bind_with(backend, &addresses, workers, &SETTINGS, &Inherited::default()).unwrap();
             with_workers(workers, |addresses, counters| {
                 let clients = [client(V4), client(V6)];
                 for number in 0..300_u32 {
@@ -401,7 +415,7 @@ mod tests {
 
     #[test]
     fn what_is_no_request_gets_no_reply_and_holds_nothing_up() {
-        let workers = bind(&[SocketAddr::new(V4, 0)], 1, &SETTINGS).unwrap();
+        let workers = bind(&[SocketAddr::new(V4, 0)], 1, &SETTINGS, &Inherited::default()).unwrap();
         with_workers(workers, |addresses, _| {
             let client = client(V4);
             for length in [0, 1, 15, 98, 2048, 5000, 65_507] {
@@ -423,15 +437,17 @@ mod tests {
     #[test]
     fn port_that_is_taken_is_told_in_a_line() {
         let taken = UdpSocket::bind((V4, 0)).unwrap();
-        let error = bind(&[taken.local_addr().unwrap()], 2, &SETTINGS).err().unwrap();
+        let error = bind(&[taken.local_addr().unwrap()], 2, &SETTINGS, &Inherited::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("another program has the port"), "{error}");
     }
 
     #[test]
     fn second_tracker_does_not_join_the_sockets_of_the_first() {
-        let first = bind(&[SocketAddr::new(V4, 0)], 2, &SETTINGS).unwrap();
+        let first = bind(&[SocketAddr::new(V4, 0)], 2, &SETTINGS, &Inherited::default()).unwrap();
         assert_eq!(first[0].local_addresses(), first[1].local_addresses());
-        assert!(bind(&first[0].local_addresses(), 2, &SETTINGS).is_err());
+        assert!(bind(&first[0].local_addresses(), 2, &SETTINGS, &Inherited::default()).is_err());
     }
 
     #[test]

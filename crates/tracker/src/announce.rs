@@ -302,7 +302,15 @@ impl Tracker {
         let mut timeout = lock(&self.timeout);
         *timeout = Timeout { wanted, shorter_since: None };
         if self.swarms.peer_timeout() < wanted {
-            self.swarms.set_peer_timeout(wanted);
+            self.enforce_peer_timeout(wanted);
+        }
+    }
+
+    /// The members' swarms go by the same.
+    fn enforce_peer_timeout(&self, peer_timeout: Duration) {
+        self.swarms.set_peer_timeout(peer_timeout);
+        if let Some(private) = &self.private {
+            private.change_terms(|terms| terms.peer_timeout = peer_timeout);
         }
     }
 
@@ -316,7 +324,7 @@ impl Tracker {
         }
         let since = *timeout.shorter_since.get_or_insert(now);
         if current < now.since(since) {
-            self.swarms.set_peer_timeout(timeout.wanted);
+            self.enforce_peer_timeout(timeout.wanted);
         }
     }
 

@@ -64,9 +64,14 @@ impl Connections {
         Self { keys: Arc::new(keys), lifetime_secs }
     }
 
+    /// The key by which ids are issued.
+    pub fn key(&self) -> ConnectionKey {
+        load(&self.keys.current)
+    }
+
     /// Issues ids by `key` from now on. Those by the key before are still valid.
     pub fn adopt(&self, key: ConnectionKey) {
-        let current = load(&self.keys.current);
+        let current = self.key();
         if current != key {
             store(&self.keys.previous, current);
             store(&self.keys.current, key);

@@ -80,8 +80,6 @@ pub struct Endpoint {
     tracker: Arc<Tracker>,
     connections: Connections,
     worker: Worker,
-    /// Whether only members are served.
-    is_private: bool,
 }
 
 /// What a datagram with a connection id that is not valid is told, in a reply no longer than the
@@ -92,8 +90,7 @@ impl Endpoint {
     /// An endpoint with counters of its own. `seed` is random.
     pub fn new(tracker: Arc<Tracker>, connections: Connections, seed: u64) -> Self {
         let worker = tracker.worker(seed);
-        let is_private = tracker.private().is_some();
-        Self { tracker, connections, worker, is_private }
+        Self { tracker, connections, worker }
     }
 
     /// Answers a batch. `batch` is no longer than `replies` has room for; `replies` is cleared
@@ -202,7 +199,7 @@ impl Endpoint {
                 }
                 // The field has room for IPv4 alone, and replies are in the datagram's family.
                 let address = match family {
-                    Family::V4 if request.claimed_ip != 0 && !self.is_private => {
+                    Family::V4 if request.claimed_ip != 0 && self.tracker.private().is_none() => {
                         let claimed = || Some(Ipv4Addr::from_bits(request.claimed_ip).into());
                         self.worker.rules.address(source, claimed)
                     }
@@ -212,7 +209,7 @@ impl Endpoint {
                     self.worker.count_announce(Protocol::Udp, address, &request.peer_id);
                 }
                 if let Some(private) = self.tracker.private() {
-                    return read_member(private, source, request);
+                    return read_member(private, address, request);
                 }
                 let announce = self.announce(address, &request);
                 let prepared = self.tracker.prepare(&mut self.worker, &announce);
@@ -223,12 +220,12 @@ impl Endpoint {
                     return self.bad_connection_id(scrape.transaction_id);
                 }
                 self.worker.counters.request(Protocol::Udp, family, Kind::Scrape);
-                match self.is_private {
+                match self.tracker.private() {
                     // BEP 41 has no URL data for a scrape. Zeros would be taken for counts.
-                    true => {
+                    Some(_) => {
                         Step::Refused(scrape.transaction_id, Refusal::MembersScrapeOverHttp.into())
                     }
-                    false => Step::Scrape(scrape),
+                    None => Step::Scrape(scrape),
                 }
             }
             Err(error) => self.malformed(now, datagram, error),

@@ -262,6 +262,19 @@ fn claimed_address_is_believed_from_whom_the_operator_trusts() {
 }
 
 #[test]
+fn timeout_that_is_changed_is_that_of_members_too() {
+    let site = Site::new();
+    let in_force = || site.tracker.private().expect("it is").terms().peer_timeout.as_secs();
+    site.tracker.set_peer_timeout(Duration::from_secs(7000));
+    assert_eq!(in_force(), 7000);
+    site.tracker.set_peer_timeout(Duration::from_secs(6000));
+    site.tracker.settle(NOW);
+    assert_eq!(in_force(), 7000, "who was promised the longer one may still come");
+    site.tracker.settle(Now::from_millis(NOW.as_millis() + 7_001_000));
+    assert_eq!(in_force(), 6000);
+}
+
+#[test]
 fn repeated_user_agent_header_counts_with_its_last() {
     let mut site = Site::new();
     let headers = "User-Agent: one\r\nuser-agent: Transmission/4\r\n";

@@ -45,9 +45,12 @@ const GROUPS: [string, RegExp][] = [
   ["pages", /^pages\./],
 ];
 
+/** What the members' page has. */
+const ELSEWHERE = ["private.pricing", "private.double_upload"];
+
 /** The settings that can be changed while the tracker runs, by group. */
 export function grouped(settings: Setting[]): [string, Setting[]][] {
-  const left = settings.filter(({ takes }) => takes === "now");
+  const left = settings.filter(({ key, takes }) => takes === "now" && !ELSEWHERE.includes(key));
   const groups = GROUPS.map(([name, pattern]): [string, Setting[]] => {
     const members = left.filter(({ key }) => pattern.test(key));
     members.forEach((member) => left.splice(left.indexOf(member), 1));

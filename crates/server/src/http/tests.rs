@@ -76,7 +76,8 @@ fn serve_with(
         waits: Arc::new(Waits::new(settings)),
         site: Some(to_site),
     };
-    let listeners = bind(&[SocketAddr::new(ip, 0)], 1, settings).unwrap().remove(0);
+    let listeners =
+        bind(&[SocketAddr::new(ip, 0)], 1, settings, &Inherited::default()).unwrap().remove(0);
     let listeners = listeners.with_patience(patience);
     let (address, status) = (listeners.local_addresses()[0], listeners.status());
     let stop = Stop::default();
@@ -497,16 +498,17 @@ fn full_scrape_is_streamed() {
 #[test]
 fn port_that_is_taken_is_told_in_a_line() {
     let taken = std::net::TcpListener::bind((V4, 0)).unwrap();
-    let error = bind(&[taken.local_addr().unwrap()], 1, &settings()).unwrap_err();
+    let error =
+        bind(&[taken.local_addr().unwrap()], 1, &settings(), &Inherited::default()).unwrap_err();
     assert!(error.to_string().contains("another program has the port"), "{error}");
 }
 
 #[test]
 fn second_tracker_does_not_join_the_listeners_of_the_first() {
-    let first = bind(&[SocketAddr::new(V4, 0)], 2, &settings()).unwrap();
+    let first = bind(&[SocketAddr::new(V4, 0)], 2, &settings(), &Inherited::default()).unwrap();
     let addresses = first[0].local_addresses();
     assert_eq!(addresses, first[1].local_addresses());
-    assert!(bind(&addresses, 2, &settings()).is_err());
+    assert!(bind(&addresses, 2, &settings(), &Inherited::default()).is_err());
 }
 
 #[test]

@@ -122,12 +122,12 @@ async function rights(page, url) {
   const enabled = ann.locator("[data-right=enabled] [role=switch]");
   await enabled.focus();
   await page.keyboard.press("Space");
-  await ann.getByText("put out").waitFor();
+  await ann.getByText("disabled", { exact: true }).waitFor();
   const more = "uploaded=7000&downloaded=90&left=10";
   assert((await announce(url, more)).includes("Passkey not found"), "she may not");
   await enabled.focus();
   await page.keyboard.press("Space");
-  await ann.getByText("put out").waitFor({ state: "detached" });
+  await ann.getByText("disabled", { exact: true }).waitFor({ state: "detached" });
   assert((await announce(url, more)).includes("8:interval"), "she may again");
   await ann.locator("[data-right=free_leech] .el-switch").click();
   await ann.getByText("free", { exact: true }).waitFor();

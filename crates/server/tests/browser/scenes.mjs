@@ -52,6 +52,10 @@ async function settingsLook(page, where) {
   await signIn(page);
   await page.locator("[data-setting]").first().waitFor();
   await page.locator("[data-list=deny] li, [data-list=deny] textarea").first().waitFor();
+  // A setting without a name in this language shows its key, and one without a group is last.
+  const names = await page.locator("[data-setting] .words > :first-child").allTextContents();
+  const unnamed = names.map((name) => name.trim()).filter((name) => /^[a-z]+\.[a-z_]+$/.test(name));
+  assert(names.length > 10 && unnamed.length === 0, `no name for ${unnamed}`);
   await page.locator("details summary").click();
   await isAccessible(page, `${where} signed in`);
   await picture(page, where.replace("settings", "settings-in"));
