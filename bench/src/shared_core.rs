@@ -4,6 +4,10 @@
 //! so the other core can keep one of Redis busy. Beside them, on the same machine and in the same
 //! minutes, what others do: a script for each announce that adds the peer and draws thirty, and a
 //! plain `ZADD` for each, pipelined.
+//!
+//! The clients' interval is short, and what follows from it is made shorter with it: so a steady
+//! peer is told once in as many announces as in truth. As long as ever are the fifth of a second in
+//! which changes are merged, and the time between two beats.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -21,15 +25,22 @@ use peerage_tracker::{
 
 use crate::args::Options;
 use crate::mix::{Family, Peer, Population, Shape, info_hash, mix, source_address};
+use crate::process::own_and_machine_cpu;
 use crate::report::{Report, Table, thousands};
-use crate::shared::{CHURN, Redis};
+use crate::shared::{CHURN, Redis, Usage};
 
 /// The clients' interval.
 const INTERVAL: Duration = Duration::from_secs(12);
-/// Rounds before those that count, the first of which is everybody's first announce: until then
-/// nobody is told again.
+/// The same where it is tried how much fits: more than it does.
+const INTERVAL_FULL: Duration = Duration::from_secs(3);
+/// What clients are told in truth: the longest that half an hour becomes, and after which they are
+/// gone.
+const INTERVAL_TRUE: Duration = Duration::from_secs(1800);
+const PROMISED_TRUE: Duration = Duration::from_secs(1860);
+const TIMEOUT_TRUE: Duration = Duration::from_secs(2850);
+/// Rounds before those that count, the first of which is everybody's first announce.
 const WARM_ROUNDS: u32 = 3;
-/// Rounds that count: longer than the time in which a steady peer is told once.
+/// Rounds that count.
 const ROUNDS: u32 = 3;
 /// Announces between two looks at the clock.
 const BURST: u32 = 64;
@@ -40,6 +51,7 @@ const PIPELINE: u32 = 500;
 struct Local {
     tracker: Arc<Tracker>,
     worker: Worker,
+    status: Arc<Status>,
     stop: Arc<AtomicBool>,
     carrier: Option<JoinHandle<()>>,
 }
@@ -49,15 +61,29 @@ fn now() -> Now {
     Now::from_millis(since.as_millis() as u64)
 }
 
+/// That of half an hour, made shorter with the interval: so a peer is told once in as many
+/// announces as in truth. A peer is told by seconds and kept by steps of two, hence some more until
+/// it expires.
+fn timing(interval: Duration) -> Timing {
+    let part = interval.as_secs_f64() / INTERVAL_TRUE.as_secs_f64();
+    let timing = Timing::seldom(PROMISED_TRUE, TIMEOUT_TRUE);
+    Timing {
+        expiry: timing.expiry.mul_f64(part) + Duration::from_secs(10),
+        refresh: timing.refresh.mul_f64(part),
+        look: timing.look.mul_f64(part),
+        ..timing
+    }
+}
+
 impl Local {
-    fn start(number: u64, redis: &Redis) -> Result<Self, String> {
-        let secs = INTERVAL.as_secs() as u32;
-        let interval =
+    fn start(number: u64, interval: Duration, redis: &Redis) -> Result<Self, String> {
+        let secs = interval.as_secs() as u32;
+        let limits =
             IntervalLimits { start_secs: secs, min_secs: secs, max_secs: secs, load_max: 1.0 };
-        let rules = Rules { interval, jitter_secs: 0, ..Rules::default() };
-        let peer_timeout = INTERVAL * 2;
+        let rules = Rules { interval: limits, jitter_secs: 0, ..Rules::default() };
+        let peer_timeout = TIMEOUT_TRUE;
         let limits = Limits { peer_timeout, peers_per_address_max: 0, ..Limits::default() };
-        let timing = Timing::seldom(INTERVAL, peer_timeout);
+        let timing = timing(interval);
         let mut tracker = Tracker::new([number as u8; 16], limits, PeerIds::Dropped, rules);
         let options = ShareOptions { node: mix(number), timing, sample: 200 };
         tracker.share_by(Arc::new(Share::new(options)));
@@ -81,7 +107,8 @@ impl Local {
         let carrier = std::thread::spawn(move || {
             runtime.block_on(node.run(now, || stopping.load(Ordering::Relaxed)));
         });
-        let local = Self { tracker, worker, stop, carrier: Some(carrier) };
+        let carrier = Some(carrier);
+        let local = Self { tracker, worker, status: Arc::clone(&status), stop, carrier };
         let started = Instant::now();
         while !status.is_connected() {
             if started.elapsed() > Duration::from_secs(10) {
@@ -90,6 +117,13 @@ impl Local {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(local)
+    }
+
+    /// One of the counts of what was carried.
+    fn count(&self, name: &str) -> u64 {
+        let counters = self.status.counters();
+        let counter = counters.iter().find(|counter| counter.0 == name);
+        counter.expect("there is such a counter").2
     }
 
     fn announce(&mut self, now: Now, peer: &Peer, event: Event) {
@@ -119,62 +153,150 @@ impl Drop for Local {
 
 /// The shapes, and what others do.
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> {
-    let peers = options.peers.unwrap_or(1_200_000);
+    let peers = options.peers.unwrap_or(600_000);
     report.line(&format!(
         "\n- Redis, nodes in the process of the benchmark: {} peers announce once in {INTERVAL:?}, \
          {ROUNDS} rounds that count after {WARM_ROUNDS}; of {CHURN} peers one stops in a round and \
-         comes back in the next; a swarm's peers are spread over the nodes",
+         comes back in the next; a swarm's peers are spread over the nodes; steady peers are told \
+         as seldom as at an interval of {INTERVAL_TRUE:?}",
         thousands(peers.into())
     ));
-    let mut table = Table::new(&[
-        "nodes",
-        "peers per swarm",
-        "announces/s",
-        "announces/s a Redis core",
-        "script calls per announce",
-        "bytes per announce",
-        "Redis core used",
-    ]);
+    let shapes = [
+        ("1", peers, Shape::Even),
+        ("2, skewed", peers / 2, Shape::Skewed),
+        ("2", peers / 2, Shape::Even),
+        ("10", peers / 10, Shape::Even),
+        ("100", peers / 100, Shape::Even),
+    ];
+    let mut table = Table::new(&COLUMNS);
     for nodes in [1, 2] {
-        for (label, swarms, shape) in [
-            ("1", peers, Shape::Even),
-            ("2, skewed", peers / 2, Shape::Skewed),
-            ("2", peers / 2, Shape::Even),
-            ("10", peers / 10, Shape::Even),
-            ("100", peers / 100, Shape::Even),
-        ] {
-            let population =
-                Population { sources: 4096, swarms, peers, shape, seeders_percent: 75 };
-            table.row(one_shape(options, nodes, label, &population)?);
+        for (label, swarms, shape) in shapes {
+            let shape = Shaped { nodes, label, interval: INTERVAL, swarms, peers, shape };
+            if shape.is_wanted(options) {
+                table.row(shape.measure(options)?);
+            }
         }
     }
-    report.table("One Redis core, near full", &table);
+    report.table("One Redis core", &table);
+    let mut full = Table::new(&COLUMNS);
+    for nodes in [1, 2] {
+        for (label, swarms, shape) in [shapes[0], shapes[2]] {
+            let shape = Shaped { nodes, label, interval: INTERVAL_FULL, swarms, peers, shape };
+            if shape.is_wanted(options) {
+                full.row(shape.measure(options)?);
+            }
+        }
+    }
+    report.table(&format!("The same, once in {INTERVAL_FULL:?} or as fast as it goes"), &full);
     others(options, report)
 }
 
-fn one_shape(
-    options: &Options,
+const COLUMNS: [&str; 9] = [
+    "nodes",
+    "peers per swarm",
+    "announces/s",
+    "announces/s a Redis core",
+    "peers told per announce",
+    "script calls per announce",
+    "bytes per announce",
+    "Redis core used",
+    "of a core used by nodes and clients",
+];
+
+/// What is measured in one row.
+struct Shaped {
     nodes: u32,
-    label: &str,
-    population: &Population,
-) -> Result<Vec<String>, String> {
-    let redis = Redis::start(options)?;
-    let mut locals = Vec::new();
-    for number in 0..nodes {
-        locals.push(Local::start(u64::from(number) + 1, &redis)?);
+    label: &'static str,
+    interval: Duration,
+    swarms: u32,
+    peers: u32,
+    shape: Shape,
+}
+
+/// What is counted, at one time.
+struct Counted {
+    redis: Usage,
+    at: Instant,
+    own: Duration,
+    peers_told: u64,
+    /// Trips that failed, after which everything is told again.
+    failures: u64,
+}
+
+impl Counted {
+    fn now(redis: &Redis, locals: &[Local]) -> Result<Self, String> {
+        let count = |name| locals.iter().map(|local| local.count(name)).sum();
+        Ok(Self {
+            redis: redis.usage()?,
+            at: Instant::now(),
+            own: own_and_machine_cpu().0,
+            peers_told: count("peers"),
+            failures: count("trip_failures"),
+        })
     }
-    let mut before = redis.usage()?;
-    let mut counted = Instant::now();
-    let mut started = Instant::now();
-    let step = INTERVAL / (population.peers / BURST).max(1);
-    for round in 0..WARM_ROUNDS + ROUNDS {
-        if round == WARM_ROUNDS {
-            before = redis.usage()?;
-            counted = Instant::now();
+}
+
+impl Shaped {
+    /// `--only core,2:100,1:full` leaves out all rows but that of two nodes and swarms of a
+    /// hundred, and those of one node as fast as it goes.
+    fn is_wanted(&self, options: &Options) -> bool {
+        if options.only.iter().all(|only| !only.contains(':')) {
+            return true;
         }
+        let label = self.label.rsplit(' ').next().unwrap_or_default();
+        let label = if self.interval == INTERVAL { label } else { "full" };
+        options.wants(&format!("{}:{label}", self.nodes))
+    }
+
+    fn measure(&self, options: &Options) -> Result<Vec<String>, String> {
+        let &Self { nodes, label, interval, swarms, peers, shape } = self;
+        let population = Population { sources: 4096, swarms, peers, shape, seeders_percent: 75 };
+        let redis = Redis::start(options)?;
+        let mut locals = Vec::new();
+        for number in 0..nodes {
+            locals.push(Local::start(u64::from(number) + 1, interval, &redis)?);
+        }
+        let mut started = Instant::now();
+        for round in 0..WARM_ROUNDS {
+            self.announce_all(&population, round, &mut locals, &mut started);
+        }
+        let before = Counted::now(&redis, &locals)?;
+        for round in WARM_ROUNDS..WARM_ROUNDS + ROUNDS {
+            self.announce_all(&population, round, &mut locals, &mut started);
+        }
+        let after = Counted::now(&redis, &locals)?;
+        let elapsed = (after.at - before.at).as_secs_f64();
+        let announces = f64::from(peers) * f64::from(ROUNDS);
+        let cpu = (after.redis.cpu - before.redis.cpu).as_secs_f64();
+        let mut row = vec![
+            nodes.to_string(),
+            label.to_owned(),
+            thousands(announces / elapsed),
+            thousands(announces / cpu),
+            format!("{:.3}", (after.peers_told - before.peers_told) as f64 / announces),
+            format!("{:.3}", (after.redis.scripts - before.redis.scripts) / announces),
+            format!("{:.0}", (after.redis.bytes - before.redis.bytes) / announces),
+            format!("{:.0} %", 100.0 * cpu / elapsed),
+            format!("{:.0} %", 100.0 * (after.own - before.own).as_secs_f64() / elapsed),
+        ];
+        if before.failures < after.failures {
+            row[2].push_str(" (Redis did not answer in time: told anew)");
+        }
+        Ok(row)
+    }
+
+    /// Everybody announces once, in `interval` or as soon as it goes.
+    fn announce_all(
+        &self,
+        population: &Population,
+        round: u32,
+        locals: &mut [Local],
+        started: &mut Instant,
+    ) {
+        let step = self.interval / (population.peers / BURST).max(1);
         for number in 0..population.peers {
             if number.is_multiple_of(BURST) {
-                started += step;
+                *started += step;
                 std::thread::sleep(started.saturating_duration_since(Instant::now()));
             }
             let peer = population.peer(number);
@@ -185,22 +307,10 @@ fn one_shape(
                 _ => Event::None,
             };
             // Neighbours in a swarm are at different nodes.
-            let node = mix(u64::from(number) | 1 << 51) % u64::from(nodes);
+            let node = mix(u64::from(number) | 1 << 51) % u64::from(self.nodes);
             locals[node as usize].announce(now(), &peer, event);
         }
     }
-    let (after, elapsed) = (redis.usage()?, counted.elapsed());
-    let announces = f64::from(population.peers) * f64::from(ROUNDS);
-    let cpu = (after.cpu - before.cpu).as_secs_f64();
-    Ok(vec![
-        nodes.to_string(),
-        label.to_owned(),
-        thousands(announces / elapsed.as_secs_f64()),
-        thousands(announces / cpu),
-        format!("{:.3}", (after.scripts - before.scripts) / announces),
-        format!("{:.0}", (after.bytes - before.bytes) / announces),
-        format!("{:.0} %", 100.0 * cpu / elapsed.as_secs_f64()),
-    ])
 }
 
 /// A script that adds a peer and draws thirty.

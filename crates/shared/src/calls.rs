@@ -70,6 +70,7 @@ mod tests {
             completed: 0,
             completed_floor: 0,
             sample: false,
+            renews: false,
         }
     }
 

@@ -20,7 +20,7 @@ use peerage_tracker::{Share, Tracker};
 use redis::{Pipeline, Value};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use crate::beat::{Life, beat};
@@ -32,10 +32,14 @@ use crate::retry::Retry;
 use crate::status::Status;
 use crate::target::Target;
 use crate::trip::{Caller, Layout, Outcome, hex};
-use news::Subscription;
+use news::{Subscription, UNSENT_MAX};
 
 /// How often changes leave, and how long a stop may have to wait for the loop.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// Where announces wait for swarms, the next pipeline leaves so long after the last: each costs
+/// Redis as much as some ten swarms in it do.
+const COLD_GAP: Duration = Duration::from_millis(4);
 
 /// Most swarms in one pipeline. Others follow at once.
 const SWARMS_MAX: usize = 2000;
@@ -46,7 +50,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the key of the connection ids is looked at.
 const KEY_EVERY: Duration = Duration::from_secs(30);
 
-/// Messages of other nodes that wait. One more is dropped: what it says comes with a sample.
+/// Messages of other nodes that wait. One more is dropped, which is noticed by its number.
 const MESSAGES_MAX: usize = 4096;
 
 /// How long Redis is left alone when it would not take what it was told.
@@ -90,8 +94,9 @@ struct Carrier<N> {
     /// By which this node is known in Redis. Nothing is told without.
     number: Option<u16>,
     beaten: Option<Instant>,
-    /// Messages that had been dropped when others were last asked about everything, and when.
-    doubted: (u64, Instant),
+    /// When a pipeline last left.
+    flushed: tokio::time::Instant,
+    /// Messages that wait for the next tick, or to be sent again.
     unsent: Vec<Vec<u8>>,
     subscription: Option<Subscription>,
     /// When to seek a subscription again.
@@ -113,21 +118,32 @@ impl Node {
         let mut tick = interval(FLUSH_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !is_stopped() {
-            tokio::select! {
-                _ = tick.tick() => carrier.look_around().await,
-                () = cold.0.notified() => {}
+            let is_tick = tokio::select! {
+                _ = tick.tick() => true,
+                () = cold.0.notified() => false,
                 Some(message) = messages.recv() => {
                     carrier.hear(&message);
                     continue;
                 }
+            };
+            match is_tick {
+                true => carrier.look_around().await,
+                false => sleep_until(carrier.flushed + COLD_GAP).await,
             }
             while carrier.flush().await == Flushed::MoreWaits && !is_stopped() {
+                // However much there is to tell, the others must not take this node for dead.
+                carrier.look_around().await;
+                carrier.publish().await;
                 while let Ok(message) = messages.try_recv() {
                     carrier.hear(&message);
                 }
             }
+            if is_tick {
+                carrier.publish().await;
+            }
         }
         carrier.flush().await;
+        carrier.publish().await;
         carrier.beat(Life::Stops).await;
     }
 }
@@ -162,7 +178,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             key_looked: None,
             number: None,
             beaten: None,
-            doubted: (0, started),
+            flushed: started.into(),
             unsent: Vec::new(),
             subscription: None,
             messages,
@@ -195,7 +211,6 @@ impl<N: Fn() -> Now> Carrier<N> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
             self.look().await;
-            self.doubt();
         }
         if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY) {
             self.beat(Life::Lives).await;
@@ -313,8 +328,8 @@ impl<N: Fn() -> Now> Carrier<N> {
     /// told: their scores have no place for a number.
     async fn beat(&mut self, life: Life) {
         if self.node.layout == Layout::Llmpt {
-            self.number = Some(0);
-            return;
+            (self.number, self.beaten) = (Some(0), Some(Instant::now()));
+            return self.count_messages().await;
         }
         let name = format!("{}1:nodes", self.node.prefix);
         let master = self.places.of(&name).and_then(|number| self.places.masters.get(number));
@@ -332,6 +347,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
         self.number = Some(beaten.number);
         self.share.hear_beats((self.now)(), &beaten.beats);
+        self.count_messages().await;
     }
 
     /// Tells what there is to tell, and takes in what comes back.
@@ -347,6 +363,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         if count == 0 {
             return Flushed::All;
         }
+        self.flushed = tokio::time::Instant::now();
         let dead = self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let mut trips = JoinSet::new();
         for (number, mut changes) in self.split(changes) {
@@ -367,12 +384,10 @@ impl<N: Fn() -> Now> Carrier<N> {
             });
         }
         let mut all_told = true;
-        let mut messages = std::mem::take(&mut self.unsent);
         while let Some(trip) = trips.join_next().await {
             let Ok((number, trip)) = trip else { continue };
-            all_told &= self.end_trip(number, trip, &mut messages);
+            all_told &= self.end_trip(number, trip);
         }
-        self.publish(messages).await;
         match count == SWARMS_MAX && all_told {
             true => Flushed::MoreWaits,
             false => Flushed::All,
@@ -415,7 +430,7 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     /// Says whether everything was told.
-    fn end_trip(&mut self, number: usize, trip: Trip, messages: &mut Vec<Vec<u8>>) -> bool {
+    fn end_trip(&mut self, number: usize, trip: Trip) -> bool {
         let Trip { changes, calls, replies, took } = trip;
         let now = (self.now)();
         let status = Arc::clone(&self.node.status);
@@ -442,7 +457,10 @@ impl<N: Fn() -> Now> Carrier<N> {
         let all_told = told == changes.swarms.len();
         Status::add(&status.swarms, told as u64);
         Status::add(&status.peers, peers);
-        messages.extend(self.share.apply(now, self.node.tracker.swarms(), changes, &answers));
+        let messages = self.share.apply(now, self.node.tracker.swarms(), changes, &answers);
+        self.unsent.extend(messages);
+        // The others notice that what finds no room here is missing.
+        self.unsent.truncate(UNSENT_MAX);
         all_told
     }
 
@@ -462,7 +480,8 @@ impl<N: Fn() -> Now> Carrier<N> {
                 self.refused(number, error.code(), error.details().unwrap_or_default());
             }
             reply => {
-                for outcome in self.node.layout.outcomes(&self.share, told, reply) {
+                let told_as = self.number.unwrap_or_default();
+                for outcome in self.node.layout.outcomes(&self.share, told_as, told, reply) {
                     answers.push(match outcome {
                         Outcome::Answered(answer) => Some(answer),
                         Outcome::Refused(code) => {

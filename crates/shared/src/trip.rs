@@ -3,7 +3,7 @@
 //! A swarm is two sorted sets, seeders and leechers, whose members are peers, and how often it was
 //! finished. In our own layout a member is a compact peer, and its score the second it was last
 //! seen (since 1970) and the number of the node that told so, in 16 bits below; in llmpt's a member
-//! is text and its score that second. A key expires when the last of its members has: none keeps
+//! is text and its score that second. A key expires after the last of its members has: none keeps
 //! another alive.
 //!
 //! A script costs far more than a command in it, so one call takes many swarms where they are in
@@ -41,15 +41,21 @@ const NODE_BITS: u32 = 16;
 
 /// `KEYS`: of each swarm the first key. `ARGV`: the score below which members have expired, how
 /// long keys live, how long it is kept how often a swarm was finished, the size of samples, and
-/// the numbers of dead nodes. Then for each swarm the number of peers seen again: positive if they
-/// are seeders, negative if leechers. Or 0, and eight numbers: seeders and leechers seen again,
-/// seeders and leechers that are news, peers that have left, whether a sample is wanted, how often
-/// finished, and how often before at least. Peers follow, each a score and a member; one that is
-/// older than what is there changes nothing.
+/// the numbers of dead nodes. Then for each swarm twice the number of peers seen again, and one
+/// more if its keys are to live on: positive if they are seeders, negative if leechers. Or 0, and
+/// nine numbers: seeders and leechers seen again, seeders and leechers that are news, peers that
+/// have left, whether a sample is wanted, how often finished, how often before at least, and
+/// whether its keys are to live on. Peers follow, each a score and a member; one that is older than
+/// what is there changes nothing.
 ///
-/// The reply has of each swarm three numbers: seeders, leechers, how often finished or -1. Where
-/// there were eight numbers a fourth: a node, other than the teller, that has told of one of the
+/// The reply has of each swarm two numbers, seeders and leechers. Where there were nine numbers two
+/// more: how often finished or -1; and a node, other than the teller, that has told of one of the
 /// news before, or -1. And a sample where one was asked for. Or an error's text alone.
+///
+/// What costs is to look up a key, more so one that is to expire (a microsecond each where Redis
+/// holds millions and finds them in no cache), and less what is then done with it: so keys are
+/// told to live on, and looked through for what has expired, with every second telling only; and
+/// what an empty set would say is not asked.
 const UPDATE: &str = r"
 local call, at, out, n = redis.call, 6, {}, 0
 local expired, ttl, kept, size = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -58,48 +64,58 @@ for number in string.gmatch(ARGV[5], '%d+') do
   dead = dead or {}
   dead[tonumber(number)] = true
 end
-local function seen(key, count)
-  if count == 0 then return end
+local function seen(key, have, count, renews)
+  if count == 0 then return have end
   local from = at
   at = at + 2 * count
-  call('ZADD', key, 'GT', unpack(ARGV, from, at - 1))
-  call('EXPIRE', key, ttl)
+  local added = call('ZADD', key, 'GT', unpack(ARGV, from, at - 1))
+  if renews or have == 0 then call('EXPIRE', key, ttl) end
+  return have + added
+end
+local function lasting(key, have)
+  if have == 0 then return 0 end
+  return have - call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[1])
 end
 local other_node = -1
-local function news(key, other, count)
-  if count == 0 then return end
+local function news(key, other, have, others, count)
+  if count == 0 then return have, others end
   for _ = 1, count do
     local score, member = ARGV[at], ARGV[at + 1]
-    local old = call('ZSCORE', other, member)
-    if not old or tonumber(old) <= tonumber(score) then
-      if old then call('ZREM', other, member) end
-      local before = old or call('ZSCORE', key, member)
+    local before = others > 0 and call('ZSCORE', other, member)
+    if not before or tonumber(before) <= tonumber(score) then
+      if before then others = others - call('ZREM', other, member) end
+      if call('ZADD', key, 'NX', score, member) == 1 then
+        have = have + 1
+      else
+        before = before or call('ZSCORE', key, member)
+        call('ZADD', key, 'GT', score, member)
+      end
       if before and teller(before) ~= teller(score) then other_node = teller(before) end
-      call('ZADD', key, 'GT', score, member)
     end
     at = at + 2
   end
   call('EXPIRE', key, ttl)
+  return have, others
 end
-local function left(s, l, count)
+local function without(key, have, member, score)
+  local told = have > 0 and call('ZSCORE', key, member)
+  if told and tonumber(told) <= score then return have - call('ZREM', key, member) end
+  return have
+end
+local function left(s, l, seeders, leechers, count)
   for _ = 1, count do
     local score, member = tonumber(ARGV[at]), ARGV[at + 1]
-    local old = call('ZSCORE', s, member)
-    if old and tonumber(old) <= score then call('ZREM', s, member) end
-    old = call('ZSCORE', l, member)
-    if old and tonumber(old) <= score then call('ZREM', l, member) end
+    seeders = without(s, seeders, member, score)
+    leechers = without(l, leechers, member, score)
     at = at + 2
   end
+  return seeders, leechers
 end
-local function lively(key)
-  local few = dead and 512 or 64
-  local all = call('ZRANGE', key, 0, few, 'WITHSCORES')
+local function lively(key, have)
+  if have == 0 then return 0, {} end
+  if have > (dead and 512 or 64) then return lasting(key, have) end
+  local all = call('ZRANGE', key, 0, -1, 'WITHSCORES')
   local count = #all / 2
-  if count == 0 then return 0, all end
-  if count > few then
-    call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[1])
-    return call('ZCARD', key)
-  end
   if not dead and tonumber(all[2]) >= expired then return count, all end
   local stay, n = {}, 0
   for i = 1, 2 * count, 2 do
@@ -117,48 +133,57 @@ local function some(key, count, wanted, all)
   if all and count <= wanted then return all end
   return wanted > 0 and call('ZRANDMEMBER', key, wanted, 'WITHSCORES') or {}
 end
-local function long(s, l, from)
-  at, other_node = from + 8, -1
+local function long(s, l, seeders, leechers)
+  local from, renews = at, ARGV[at + 8] == '1'
+  at, other_node = from + 9, -1
   local more, floor = tonumber(ARGV[from + 6]), tonumber(ARGV[from + 7])
-  seen(s, tonumber(ARGV[from]))
-  seen(l, tonumber(ARGV[from + 1]))
-  news(s, l, tonumber(ARGV[from + 2]))
-  news(l, s, tonumber(ARGV[from + 3]))
-  left(s, l, tonumber(ARGV[from + 4]))
+  seeders = seen(s, seeders, tonumber(ARGV[from]), renews)
+  leechers = seen(l, leechers, tonumber(ARGV[from + 1]), renews)
+  seeders, leechers = news(s, l, seeders, leechers, tonumber(ARGV[from + 2]))
+  leechers, seeders = news(l, s, leechers, seeders, tonumber(ARGV[from + 3]))
+  seeders, leechers = left(s, l, seeders, leechers, tonumber(ARGV[from + 4]))
   if ARGV[from + 5] == '0' then
-    local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
+    if renews then seeders, leechers = lasting(s, seeders), lasting(l, leechers) end
     return seeders, leechers, finish(s, seeders, leechers, more, floor), other_node
   end
-  local seeders, of_s = lively(s)
-  local leechers, of_l = lively(l)
+  local of_s, of_l
+  seeders, of_s = lively(s, seeders)
+  leechers, of_l = lively(l, leechers)
   local completed = finish(s, seeders, leechers, more, floor, true)
   local want_s = math.min(seeders, math.max(math.floor(size / 2), size - leechers))
   local want_l = math.min(leechers, size - want_s)
   of_s, of_l = some(s, seeders, want_s, of_s), some(l, leechers, want_l, of_l)
   return seeders, leechers, completed, other_node, of_s, of_l
 end
-local function update(s, count)
+local function update(s, head)
   local l = leechers_of(s)
-  at = at + 1
-  if count == 0 then return long(s, l, at) end
-  if count > 0 then seen(s, count) else seen(l, -count) end
   local seeders, leechers = call('ZCARD', s), call('ZCARD', l)
-  return seeders, leechers, finish(s, seeders, leechers, 0, 0)
+  at = at + 1
+  if head == 0 then return long(s, l, seeders, leechers) end
+  local count, renews = math.floor(math.abs(head) / 2), head % 2 == 1
+  if head > 0 then
+    seeders = seen(s, seeders, count, renews)
+  else
+    leechers = seen(l, leechers, count, renews)
+  end
+  if renews then seeders, leechers = lasting(s, seeders), lasting(l, leechers) end
+  finish(s, seeders, leechers, 0, 0)
+  return seeders, leechers
 end
 for i = 1, #KEYS do
-  local peers = tonumber(ARGV[at])
-  local following = at + 1 + 2 * math.abs(peers)
-  if peers == 0 then
-    following = at + 9
+  local head = tonumber(ARGV[at])
+  local following = at + 1 + 2 * math.floor(math.abs(head) / 2)
+  if head == 0 then
+    following = at + 10
     for j = 1, 5 do following = following + 2 * tonumber(ARGV[at + j]) end
   end
-  local fine, seeders, leechers, completed, node, of_s, of_l = pcall(update, KEYS[i], peers)
+  local fine, seeders, leechers, completed, node, of_s, of_l = pcall(update, KEYS[i], head)
   if fine then
-    out[n + 1], out[n + 2], out[n + 3] = seeders, leechers, completed
-    n = n + 3
+    out[n + 1], out[n + 2] = seeders, leechers
+    n = n + 2
     if node then
-      n = n + 1
-      out[n] = node
+      out[n + 1], out[n + 2] = completed, node
+      n = n + 2
     end
     if of_s then
       out[n + 1], out[n + 2] = of_s, of_l
@@ -282,20 +307,23 @@ impl Layout {
     }
 
     /// What became of each of `told`, in order; fewer where the reply is not one of the script's.
+    /// `number` is that by which this node told it.
     pub(crate) fn outcomes(
         self,
         share: &Share,
+        number: u16,
         told: &[SwarmChanges],
         reply: Value,
     ) -> Vec<Outcome> {
         let Value::Array(parts) = reply else { return Vec::new() };
         let mut parts = parts.into_iter();
-        told.iter().map_while(|told| self.outcome(share, told, &mut parts)).collect()
+        told.iter().map_while(|told| self.outcome(share, number, told, &mut parts)).collect()
     }
 
     fn outcome(
         self,
         share: &Share,
+        number: u16,
         told: &SwarmChanges,
         parts: &mut impl Iterator<Item = Value>,
     ) -> Option<Outcome> {
@@ -309,21 +337,19 @@ impl Layout {
             _ => return None,
         };
         let leechers = count(parts.next())?;
-        // Of one that was not looked at the script says -1.
-        let completed = match parts.next()? {
-            Value::Int(completed) => u32::try_from(completed).ok(),
-            _ => return None,
-        };
-        let mut is_shared = false;
+        let (mut completed, mut is_shared) = (None, false);
         if Head::of(told).is_long() {
+            let Value::Int(count) = parts.next()? else { return None };
+            // Of one that was not looked at the script says -1.
+            completed = u32::try_from(count).ok();
             let Value::Int(node) = parts.next()? else { return None };
             is_shared = u16::try_from(node).is_ok_and(|node| share.lives(node));
         }
         let mut sample = None;
         if told.sample {
             let mut peers = Vec::new();
-            self.read_sample(&parts.next()?, Role::Seeder, &mut peers)?;
-            self.read_sample(&parts.next()?, Role::Leecher, &mut peers)?;
+            self.read_sample(&parts.next()?, Role::Seeder, number, &mut peers)?;
+            self.read_sample(&parts.next()?, Role::Leecher, number, &mut peers)?;
             sample = Some(peers);
         }
         Some(Outcome::Answered(Answer { seeders, leechers, completed, is_shared, sample }))
@@ -331,14 +357,23 @@ impl Layout {
 
     /// Members and scores in turn. A member that is no peer is passed over: another release, or
     /// another program, may have written it.
-    fn read_sample(self, reply: &Value, role: Role, sample: &mut Vec<Sampled>) -> Option<()> {
+    fn read_sample(
+        self,
+        reply: &Value,
+        role: Role,
+        number: u16,
+        sample: &mut Vec<Sampled>,
+    ) -> Option<()> {
         let Value::Array(values) = reply else { return None };
+        // The score of the same time by this node.
+        let own = |score: u64| self.score(self.seen_secs(score), number);
         for pair in values.chunks_exact(2) {
             let [Value::BulkString(member), Value::BulkString(score)] = pair else { return None };
             let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
-            let seen_secs = self.seen_secs(score as u64);
+            let (score, seen_secs) = (score as u64, self.seen_secs(score as u64));
+            let is_own = self == Self::Own && own(score) == score;
             if let Some(peer) = self.peer(member) {
-                sample.push(Sampled { peer, role, seen_secs });
+                sample.push(Sampled { peer, role, seen_secs, is_own });
             }
         }
         Some(())
@@ -349,7 +384,7 @@ impl Caller<'_> {
     /// The command that carries the changes of some swarms, all in one place.
     pub(crate) fn command(&self, told: &[SwarmChanges]) -> Cmd {
         let Self { layout, share, .. } = self;
-        let expiry_secs = share.timing().expiry.as_secs();
+        let expiry_secs = share.expiry().as_secs();
         let expired_secs = share.shared_secs(self.now).saturating_sub(expiry_secs);
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(self.script_hash).arg(told.len());
@@ -357,7 +392,8 @@ impl Caller<'_> {
             cmd.arg(layout.key(self.prefix, &swarm.info_hash));
         }
         cmd.arg(layout.score(expired_secs, 0))
-            .arg(expiry_secs + 1)
+            // Told to live on with every second telling, less than an expiry apart.
+            .arg(2 * expiry_secs)
             .arg(COMPLETED_KEPT_SECS)
             .arg(share.options().sample)
             .arg(self.dead);
@@ -366,12 +402,14 @@ impl Caller<'_> {
     }
 
     fn tell(&self, told: &SwarmChanges, cmd: &mut Cmd) {
+        let renews = u8::from(told.renews);
+        let seen = |count| 2 * count as i64 + i64::from(renews);
         match Head::of(told) {
-            Head::Seeders(count) => _ = cmd.arg(count),
-            Head::Leechers(count) => _ = cmd.arg(-(count as i64)),
+            Head::Seeders(count) => _ = cmd.arg(seen(count)),
+            Head::Leechers(count) => _ = cmd.arg(-seen(count)),
             Head::Long(counts) => {
-                cmd.arg(0).arg(&counts);
-                cmd.arg(u8::from(told.sample)).arg(told.completed).arg(told.completed_floor);
+                cmd.arg(0).arg(&counts).arg(u8::from(told.sample));
+                cmd.arg(told.completed).arg(told.completed_floor).arg(renews);
             }
         }
         let score = |change: &Change, number| {

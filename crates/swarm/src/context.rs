@@ -21,8 +21,8 @@ pub(crate) struct Shared {
     pub(crate) swarms: AtomicU64,
     /// Of all shards together.
     pub(crate) peers: AtomicU64,
-    /// In seconds, how much longer peers learnt from other nodes are kept; 0 in a store that is
-    /// not shared.
+    /// In seconds, how long peers learnt from other nodes are kept after they were last vouched
+    /// for; 0 in a store that is not shared.
     pub(crate) elsewhere_grace_secs: AtomicU32,
     /// `None` where there is no bound.
     pub(crate) addresses: Option<Addresses>,
@@ -45,7 +45,8 @@ impl Shared {
     pub(crate) fn at(&self, now: Now) -> Context<'_> {
         let grace_secs = self.elsewhere_grace_secs.load(Ordering::Relaxed);
         let grace = Duration::from_secs(grace_secs.into());
-        let fresh = Freshness::new(now, self.peer_timeout(), grace);
+        let timeout = self.peer_timeout();
+        let fresh = Freshness::new(now, timeout, vouched_age(timeout) + grace);
         Context { shared: self, key: self.key, now, fresh }
     }
 
@@ -54,12 +55,24 @@ impl Shared {
         Duration::from_secs(self.peer_timeout_secs.load(Ordering::Relaxed).into())
     }
 
+    /// When a peer of another node, known to be there now, is said to have been seen: as it was,
+    /// but not longer ago than it may be without its own node having told that its time is up.
+    pub(crate) fn vouched(&self, now: Now, seen: Now) -> Now {
+        let age_millis = vouched_age(self.peer_timeout()).as_millis() as u64;
+        seen.max(Now::from_millis(now.as_millis().saturating_sub(age_millis))).min(now)
+    }
+
     /// The hash by which a swarm is found.
     pub(crate) fn hash(&self, info_hash: &InfoHash) -> u64 {
         let mut hasher = self.key.hasher();
         hasher.write(&info_hash.0);
         hasher.finish()
     }
+}
+
+/// The longest that a node with that timeout keeps a peer of its own: a store is swept in a minute.
+fn vouched_age(timeout: Duration) -> Duration {
+    timeout + Duration::from_secs(120)
 }
 
 impl Context<'_> {

@@ -29,11 +29,12 @@ impl Swarms {
     /// Into how many parts [`Swarms::walk`] goes.
     pub const WALK_PARTS: u32 = SHARDS as u32;
 
-    /// Keeps peers of other nodes for `grace` longer than others: news of them come later. That
-    /// makes the store a shared one. At most two hours: together with the timeout that is four, of
-    /// the 4.5 that a time is known for.
-    pub fn keep_elsewhere_longer(&self, grace: Duration) {
-        let secs = grace.min(Tick::TIMEOUT_MAX).as_secs().max(1) as u32;
+    /// Keeps peers of other nodes for `grace` after they were last vouched for, by a sample, by
+    /// news, or by counts that agree with what is held here, however long ago they were seen. That
+    /// makes the store a shared one. With the timeout and two minutes at most four hours, of the
+    /// 4.5 that a time is known for; beyond it, peers are dropped that are still there.
+    pub fn keep_elsewhere(&self, grace: Duration) {
+        let secs = u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1);
         self.shared.elsewhere_grace_secs.store(secs, Ordering::Relaxed);
     }
 
@@ -42,7 +43,7 @@ impl Swarms {
         let context = self.shared.at(now);
         let hash = self.shared.hash(&learnt.info_hash);
         let mut shard = lock(&self.place(hash).shard);
-        let gone = Held { own: Some(0), others: Others::Nobody };
+        let gone = Held { own: Some(0), others: Others::Nobody, agrees: true, completed: 0 };
         let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return gone };
         let others = shard.others(place);
         if let Some(peers) = learnt.peers {
@@ -59,7 +60,29 @@ impl Swarms {
         }
         let Some(place) = shard.index.find(&learnt.info_hash, hash) else { return gone };
         shard.raise_completed(place, learnt.completed);
-        Held { own: shard.set_beyond(&context, place, learnt), others }
+        let own = shard.set_beyond(&context, place, learnt);
+        let agrees = !shard.beyond.contains_key(&learnt.info_hash);
+        if agrees && own.is_some() && learnt.peers.is_none() {
+            shard.vouch(&context, place);
+        }
+        let completed = shard.index.entry(place).completed();
+        Held { own, others, agrees, completed }
+    }
+
+    /// Whether a peer is held of a swarm, whoever told of it.
+    pub fn holds(&self, now: Now, info_hash: &InfoHash, peer: SocketAddr) -> bool {
+        let context = self.shared.at(now);
+        let hash = self.shared.hash(info_hash);
+        let shard = lock(&self.place(hash).shard);
+        let Some(place) = shard.index.find(info_hash, hash) else { return false };
+        match peer {
+            SocketAddr::V4(peer) => {
+                shard.holds(&context, place, Slot4::of(*peer.ip(), peer.port()))
+            }
+            SocketAddr::V6(peer) => {
+                shard.holds(&context, place, Slot6::of(*peer.ip(), peer.port()))
+            }
+        }
     }
 
     /// A swarm that is known here was finished at least so often, over all nodes.
@@ -211,14 +234,39 @@ impl Shard {
         if self.beyond.contains_key(&self.index.entry(place).info_hash) {
             return Others::More;
         }
-        if self.big_at(place).is_some() {
-            return Others::Held;
+        if REPLACED_PEERS_MAX < self.counts(place).peers() {
+            return Others::Many;
         }
-        let any = self.with_few(place, |few| {
-            few.iter::<Slot4>().any(|slot| slot.state().is_elsewhere())
-                || few.iter::<Slot6>().any(|slot| slot.state().is_elsewhere())
-        });
-        if any { Others::Held } else { Others::Nobody }
+        let mut others = Others::Nobody;
+        let mut meet = |state: State| {
+            if state.is_elsewhere() {
+                others = Others::Held;
+            }
+        };
+        self.for_each::<Slot4>(place, |slot| meet(slot.state()));
+        self.for_each::<Slot6>(place, |slot| meet(slot.state()));
+        others
+    }
+
+    fn holds<S: PeerSlot>(&self, context: &Context<'_>, place: usize, slot: S) -> bool {
+        let hash = self.peer_hash(context, place, slot);
+        self.find(place, slot, hash, Role::Seeder).is_some()
+    }
+
+    /// All peers of other nodes that are held of a swarm are known to be there.
+    fn vouch(&mut self, context: &Context<'_>, place: usize) {
+        let mut old = Vec::new();
+        let mut meet = |peer: SocketAddr, state: State| {
+            let seen = seen(context, state);
+            if state.is_elsewhere() && seen < context.shared.vouched(context.now, seen) {
+                old.push(Elsewhere { peer, role: state.role(), seen });
+            }
+        };
+        self.for_each::<Slot4>(place, |slot| meet(slot.address(), slot.state()));
+        self.for_each::<Slot6>(place, |slot| meet(slot.address(), slot.state()));
+        for peer in &old {
+            self.put_elsewhere(context, place, peer, Word::Sample);
+        }
     }
 
     fn for_each<S: PeerSlot>(&self, place: usize, visit: impl FnMut(S)) {
@@ -250,8 +298,8 @@ impl Shard {
         }
     }
 
-    /// Puts in a peer of another node, unless its time is up, there is no room for it, or this
-    /// node has seen it later.
+    /// Puts in a peer of another node, unless there is no room for it, or this node has seen it
+    /// later.
     fn put_elsewhere(&mut self, context: &Context<'_>, place: usize, peer: &Elsewhere, word: Word) {
         match peer.peer {
             SocketAddr::V4(at) => {
@@ -273,11 +321,11 @@ impl Shard {
         peer: &Elsewhere,
         word: Word,
     ) {
-        let state = State::elsewhere(Tick::of(peer.seen.min(context.now)), peer.role);
-        let too_old = peer.seen + Tick::TIMEOUT_MAX < context.now;
-        if slot.is_empty() || too_old || !context.fresh.holds(state) {
+        if slot.is_empty() {
             return;
         }
+        let seen = context.shared.vouched(context.now, peer.seen);
+        let state = State::elsewhere(Tick::of(seen), peer.role);
         let hash = self.peer_hash(context, place, slot);
         let old = self.find(place, slot, hash, peer.role);
         match old.map(At::state) {
@@ -398,6 +446,9 @@ impl Shard {
         let mut own = 0;
         big.v4.for_each_in(part, |slot| walked.meet(context, find, slot, &mut own));
         big.v6.for_each_in(part, |slot| walked.meet(context, find, slot, &mut own));
+        if walked.others == Others::Held && REPLACED_PEERS_MAX < self.counts(place).peers() {
+            walked.others = Others::Many;
+        }
         if self.beyond.contains_key(&big.info_hash) {
             walked.others = Others::More;
         }

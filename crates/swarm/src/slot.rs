@@ -22,7 +22,8 @@ impl HashKey {
 /// An instant in steps of two seconds, modulo 2^13 (4.5 hours).
 ///
 /// Longer ages than the modulus would look young, so every peer must be looked at by `expire` at
-/// least once in two hours, and timeouts are at most two hours.
+/// least once in half an hour, and peers are kept for four hours at most: of this node for a
+/// timeout of at most two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tick(u16);
 
@@ -30,6 +31,7 @@ impl Tick {
     const BITS: u32 = 13;
     const STEP_SECS: u64 = 2;
     pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(2 * 3600);
+    const KEPT_MAX: Duration = Duration::from_secs(4 * 3600);
 
     pub(crate) fn of(now: Now) -> Self {
         Self((now.as_secs() / Self::STEP_SECS) as u16 & ((1 << Self::BITS) - 1))
@@ -48,6 +50,11 @@ impl Tick {
     /// `timeout` in steps.
     pub(crate) fn steps(timeout: Duration) -> u16 {
         (timeout.min(Self::TIMEOUT_MAX).as_secs() / Self::STEP_SECS) as u16
+    }
+
+    /// How long a peer is kept at most, in steps.
+    fn kept_steps(kept: Duration) -> i32 {
+        (kept.min(Self::KEPT_MAX).as_secs() / Self::STEP_SECS) as i32
     }
 }
 
@@ -125,7 +132,7 @@ pub(crate) struct Freshness {
     now: Tick,
     /// Negative: nobody is.
     timeout_steps: i32,
-    /// The same for peers learnt from other nodes: news of them come later.
+    /// The same for peers learnt from other nodes.
     elsewhere_steps: i32,
 }
 
@@ -133,10 +140,10 @@ impl Freshness {
     /// Nobody is still there.
     pub(crate) const NOBODY: Self = Self { now: Tick(0), timeout_steps: -1, elsewhere_steps: -1 };
 
-    pub(crate) fn new(now: Now, timeout: Duration, elsewhere_grace: Duration) -> Self {
+    pub(crate) fn new(now: Now, timeout: Duration, elsewhere_kept: Duration) -> Self {
         let timeout_steps = i32::from(Tick::steps(timeout));
-        let grace_steps = i32::from(Tick::steps(elsewhere_grace));
-        Self { now: Tick::of(now), timeout_steps, elsewhere_steps: timeout_steps + grace_steps }
+        let elsewhere_steps = Tick::kept_steps(elsewhere_kept);
+        Self { now: Tick::of(now), timeout_steps, elsewhere_steps }
     }
 
     pub(crate) fn is_nobody(self) -> bool {

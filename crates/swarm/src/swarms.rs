@@ -165,8 +165,8 @@ impl Swarms {
     }
 
     /// Drops peers not heard from in time, and swarms without peers, in the next part of the store:
-    /// `parts` calls go once through all of it. Each peer must be passed at least once in two
-    /// hours.
+    /// `parts` calls go once through all of it. Each peer must be passed at least once in half an
+    /// hour.
     ///
     /// Locks one shard at a time, and for a huge swarm only one of its tables at a time. `pause` is
     /// called between two tables, with no lock held: a lock that is taken again at once goes to

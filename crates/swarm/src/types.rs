@@ -335,6 +335,8 @@ pub enum Others {
     Nobody,
     /// Peers that are all held here too.
     Held,
+    /// The same, or nothing, in a swarm of more than a thousand peers, too many to be gone through.
+    Many,
     /// More peers than are held here, or fewer.
     More,
 }
@@ -347,4 +349,8 @@ pub struct Held {
     pub own: Option<u64>,
     /// What other nodes were thought to have before.
     pub others: Others,
+    /// Whether the counts are those of the peers held, so that these are vouched for.
+    pub agrees: bool,
+    /// How often the swarm was finished, as far as is known here now.
+    pub completed: u32,
 }

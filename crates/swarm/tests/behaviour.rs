@@ -390,3 +390,42 @@ fn counts_that_may_have_told_of_a_peer_before_it_is_heard_of_are_in_doubt() {
     learn(&client, 900, Some(&sampled));
     assert!(!hear(&client, 70, joins));
 }
+
+/// One peer of this node, and one of another that was last seen eight hours ago and is vouched for
+/// in the time `vouched_after` again and again. How many there are after a day.
+fn peers_after_a_day(vouched_after: Duration, counted: u32) -> usize {
+    let mut client = Client::new(LIMITS);
+    client.swarms.keep_elsewhere(Duration::from_secs(3600));
+    client.announce(NOW, &here(1, 1, Role::Leecher, 0));
+    let other = Elsewhere {
+        peer: (Ipv4Addr::LOCALHOST, 9).into(),
+        role: Role::Seeder,
+        seen: Now::from_millis(NOW.as_millis() - 8 * 3_600_000),
+    };
+    let learn = |client: &Client, now, seeders, peers| {
+        let learnt = Learnt { info_hash: hash(1), seeders, leechers: 1, completed: 0, peers };
+        client.swarms.learn(now, &learnt)
+    };
+    let sample = [other];
+    assert!(learn(&client, NOW, 1, Some(&sample)).agrees);
+    let (day, mut vouched) = (NOW + Duration::from_secs(24 * 3600), NOW);
+    let mut now = NOW;
+    while now < day {
+        now = now + Duration::from_secs(300);
+        client.announce(now, &here(1, 1, Role::Leecher, 0));
+        client.swarms.expire(now, 1, || {});
+        if vouched + vouched_after <= now {
+            vouched = now;
+            learn(&client, now, counted, None);
+        }
+    }
+    client.announce(now, &here(1, 1, Role::Leecher, 50));
+    client.peers.v4.len()
+}
+
+#[test]
+fn peer_of_another_node_stays_while_counts_vouch_for_it_however_long_ago_it_was_seen() {
+    assert_eq!(peers_after_a_day(Duration::from_secs(3000), 1), 1);
+    assert_eq!(peers_after_a_day(Duration::from_secs(3600 + 1800), 1), 0, "not in time");
+    assert_eq!(peers_after_a_day(Duration::from_secs(3000), 2), 0, "they say another thing");
+}

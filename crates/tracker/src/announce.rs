@@ -195,11 +195,10 @@ impl Tracker {
         }
     }
 
-    /// A peer of another node is kept until it has expired for all, and then until its swarm is
-    /// next asked about.
+    /// A peer of another node is kept until its swarm is next told of or asked about, by a walk
+    /// that may be late.
     fn keep_elsewhere(&self, timing: share::Timing) {
-        let kept = timing.expiry.saturating_sub(self.swarms.peer_timeout());
-        self.swarms.keep_elsewhere_longer(kept + timing.refresh);
+        self.swarms.keep_elsewhere(timing.refresh + timing.lateness());
     }
 
     /// Drops peers whose time is up in the next part of the store, and tells other nodes: see

@@ -11,6 +11,7 @@
 //! [`Share::apply`]. Nothing is ever awaited here.
 
 mod beats;
+mod heard;
 pub mod message;
 mod outbox;
 mod queue;
@@ -23,14 +24,17 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use core::task::Waker;
+use core::time::Duration;
 
 use peerage_proto::InfoHash;
 use peerage_swarm::{Departed, Elsewhere, Hearsay, Held, Learnt, Now, Others, Role, Swarms};
 
 use crate::lock::{Mutex, lock};
 use beats::Beats;
-pub use beats::{BEAT_EVERY, LEASE};
-use message::Item;
+pub use beats::{BEAT_EVERY, LEASE, NodeBeat};
+pub use heard::DOUBT_EVERY;
+use heard::Heard;
+use message::{Item, Part};
 pub(crate) use outbox::{Outbox, Told};
 use queue::Queue;
 pub use timing::Timing;
@@ -69,6 +73,9 @@ pub struct SwarmChanges {
     pub completed_floor: u32,
     /// Whether a sample of its peers is wanted.
     pub sample: bool,
+    /// Whether what is known there of the swarm is to live on, which is so with every second
+    /// telling of peers that were seen again. For those who join it is so without.
+    pub renews: bool,
 }
 
 /// What is told of one peer.
@@ -124,6 +131,8 @@ pub struct Sampled {
     pub role: Role,
     /// When it was last seen, in seconds since 1970 by the clock all nodes share.
     pub seen_secs: u64,
+    /// Whether this node was the last to tell of it.
+    pub is_own: bool,
 }
 
 /// What waits to be told, for those who watch.
@@ -147,6 +156,9 @@ pub const PEERS_PER_TRIP_MAX: usize = 500;
 
 /// Most swarms whose first announce may wait for an answer. Beyond it none waits.
 const COLD_MAX: usize = 4096;
+
+/// What was told of a peer so lately may cross with what has become of it since.
+const NEWS_AGE: Duration = Duration::from_secs(10);
 
 /// In a swarm of more peers it is not told who joins: who asks there has enough others.
 const NEWS_PEERS_MAX: u32 = 2000;
@@ -177,6 +189,9 @@ struct Progress {
     /// The swarms of the trips that are on their way, and whether news of them have come since:
     /// their answers may be older than these.
     travelling: BTreeMap<InfoHash, bool>,
+    heard: Heard,
+    /// Messages made so far.
+    messages: u32,
     /// Outboxes are emptied into it, so that their memory is used again.
     drained: Vec<Told>,
 }
@@ -195,6 +210,8 @@ impl Share {
                 queue: Queue::default(),
                 walk,
                 travelling: BTreeMap::new(),
+                heard: Heard::default(),
+                messages: 0,
                 drained: Vec::new(),
             }),
             ahead_millis: AtomicI64::new(0),
@@ -238,7 +255,10 @@ impl Share {
     pub fn outgoing(&self, now: Now, swarms: &Swarms, swarms_max: usize) -> Changes {
         let mut progress = lock(&self.progress);
         self.collect_into(&mut progress);
-        let Progress { queue, walk, travelling, .. } = &mut *progress;
+        let Progress { queue, walk, travelling, heard, .. } = &mut *progress;
+        if heard.is_due(now) {
+            walk.doubt();
+        }
         walk.go_on(now, swarms, |walked, reason| {
             queue.walked(walked, reason);
             queue.swarms() < swarms_max
@@ -250,19 +270,7 @@ impl Share {
 
     /// Takes note of peers of this node whose time is up.
     pub(crate) fn depart(&self, departed: &[Departed]) {
-        for &Departed { info_hash, peer, role, seen } in departed {
-            self.departed.push(Told {
-                info_hash,
-                peer,
-                role,
-                before: Some(role),
-                elsewhere: false,
-                seen,
-                kind: Kind::Left,
-                finished: false,
-                first: false,
-            });
-        }
+        departed.iter().for_each(|&departed| self.departed.push(Told::departed(departed)));
     }
 
     /// Takes what the workers have to tell, so that it is merged while nobody listens. To be
@@ -306,7 +314,7 @@ impl Share {
             };
             sample.clear();
             if let Some(peers) = &answer.sample {
-                sample.extend(peers.iter().map(|peer| self.elsewhere(now, peer)));
+                self.take_in(now, swarms, &told.info_hash, peers, &mut sample);
                 // One that has left here since the trip began is still in its sample.
                 lock(&self.progress).queue.retain_staying(&told.info_hash, &mut sample);
             }
@@ -324,18 +332,24 @@ impl Share {
             let is_alone = !answer.is_shared && self.is_alone(&told, all, held.own);
             let joins_matter = all <= NEWS_PEERS_MAX && !is_alone;
             self.write_news(&told, joins_matter, answer.completed, &mut news);
-            if answer.sample.is_none() && self.is_news(&told.info_hash, all, held) {
-                unknown.push(told.info_hash);
+            let knows_less = answer.completed.is_some_and(|completed| completed < held.completed);
+            if knows_less || answer.sample.is_none() && self.is_in_doubt(&told.info_hash, all, held)
+            {
+                unknown.push((told.info_hash, held.completed));
             }
             answered.push(told.info_hash);
         }
         let mut progress = lock(&self.progress);
-        unknown.into_iter().for_each(|info_hash| progress.queue.ask_again(info_hash));
+        for (info_hash, completed) in unknown {
+            progress.queue.ask_again(info_hash);
+            progress.queue.raise_completed(&info_hash, completed);
+        }
         for info_hash in answered.iter().chain(failed.swarms.iter().map(|told| &told.info_hash)) {
             if progress.travelling.remove(info_hash) == Some(true) {
                 progress.queue.ask_again(*info_hash);
             }
         }
+        let messages = news.finish(&mut progress.messages);
         drop(progress);
         self.put_back(failed);
         if !answered.is_empty() {
@@ -345,7 +359,35 @@ impl Share {
                 cold.remove(info_hash);
             });
         }
-        news.finish()
+        messages
+    }
+
+    /// The peers of a sample that other nodes have, or this one. One that this node has told of and
+    /// does not have has left: what told so was lost, by a Redis that came back as it was a while
+    /// ago. That is told again.
+    fn take_in(
+        &self,
+        now: Now,
+        swarms: &Swarms,
+        info_hash: &InfoHash,
+        peers: &[Sampled],
+        sample: &mut Vec<Elsewhere>,
+    ) {
+        for peer in peers {
+            let said = self.elsewhere(now, peer.peer, peer.role, peer.seen_secs);
+            let is_news = now.since(said.seen) < NEWS_AGE;
+            if !peer.is_own || is_news || swarms.holds(now, info_hash, said.peer) {
+                sample.push(said);
+                continue;
+            }
+            let Elsewhere { peer, role, seen } = said;
+            self.departed.push(Told::departed(Departed {
+                info_hash: *info_hash,
+                peer,
+                role,
+                seen,
+            }));
+        }
     }
 
     /// Whether all peers of a swarm are certainly this node's, so that no other wants news of them.
@@ -363,11 +405,16 @@ impl Share {
         progress.walk.catching_up() == 0 && u64::from(all) <= own
     }
 
-    /// Whether others have peers in a swarm that was thought to be this node's alone.
-    fn is_news(&self, info_hash: &InfoHash, all: u32, held: Held) -> bool {
+    /// Whether the counts say what nothing said before: that others have peers in a swarm that was
+    /// thought to be this node's alone, or others than those that are held.
+    fn is_in_doubt(&self, info_hash: &InfoHash, all: u32, held: Held) -> bool {
         let untold = lock(&self.progress).queue.changes_of(info_hash) as u64;
-        let own = held.own.map(|own| own + untold);
-        held.others == Others::Nobody && own.is_some_and(|own| own < u64::from(all))
+        match held.others {
+            Others::Nobody => held.own.is_some_and(|own| own + untold < u64::from(all)),
+            // What is not told yet brings counts of its own.
+            Others::Held => !held.agrees && untold == 0,
+            Others::Many | Others::More => false,
+        }
     }
 
     fn write_news(
@@ -395,10 +442,17 @@ impl Share {
     /// Takes in a message of another node. Those of this node, and of a form that is not known
     /// here, change nothing.
     pub fn hear(&self, now: Now, swarms: &Swarms, message: &[u8]) {
-        let Some(items) = message::read(message, self.options.node) else { return };
-        for item in items {
+        let Some((from, parts)) = message::read(message, self.options.node) else { return };
+        for part in parts {
+            let item = match part {
+                Part::Item(item) => item,
+                Part::Number(number) => {
+                    lock(&self.progress).heard.note(from, number);
+                    continue;
+                }
+            };
             let Item { info_hash, peer, role, seen_secs, what, completed } = item;
-            let said = self.elsewhere(now, &Sampled { peer, role, seen_secs });
+            let said = self.elsewhere(now, peer, role, seen_secs);
             let sample = self.options.sample.into();
             let is_in_doubt = swarms.hear(now, &info_hash, &said, what, sample);
             if let Some(completed) = completed {
@@ -460,10 +514,20 @@ impl Share {
         now.as_millis().saturating_add_signed(self.ahead_millis.load(Ordering::Relaxed)) / 1000
     }
 
-    /// Takes in the numbers of all nodes that beat, this one included, and what each of them last
-    /// beat, negative where it then stopped: see [`BEAT_EVERY`]. To be called whenever this node
-    /// has beaten.
-    pub fn hear_beats(&self, now: Now, beats: &[(u16, i64)]) {
+    /// A message for the other nodes that says how many there were, so that they notice if they
+    /// have missed one. To be sent with each beat, after all others.
+    pub fn count_messages(&self) -> Vec<u8> {
+        message::count(self.options.node, lock(&self.progress).messages)
+    }
+
+    /// After which a peer has expired of which nothing is told: of all nodes the longest time.
+    pub fn expiry(&self) -> Duration {
+        self.timing().expiry.max(lock(&self.beats).expiry())
+    }
+
+    /// Takes in what all nodes say that beat, this one included: see [`BEAT_EVERY`]. To be called
+    /// whenever this node has beaten.
+    pub fn hear_beats(&self, now: Now, beats: &[NodeBeat]) {
         let heard = lock(&self.beats).hear(now, beats);
         let walk = &mut lock(&self.progress).walk;
         if heard.was_late {
@@ -484,19 +548,11 @@ impl Share {
         lock(&self.beats).dead()
     }
 
-    /// Messages of other nodes were missed: all swarms that others have peers in are asked about.
-    pub fn doubt(&self) {
-        lock(&self.progress).walk.doubt();
-    }
-
-    fn elsewhere(&self, now: Now, sampled: &Sampled) -> Elsewhere {
+    fn elsewhere(&self, now: Now, peer: SocketAddr, role: Role, seen_secs: u64) -> Elsewhere {
         let ahead_millis = self.ahead_millis.load(Ordering::Relaxed);
-        let seen_millis = sampled
-            .seen_secs
-            .saturating_mul(1000)
-            .saturating_add_signed(ahead_millis.saturating_neg());
-        let seen = Now::from_millis(seen_millis).min(now);
-        Elsewhere { peer: sampled.peer, role: sampled.role, seen }
+        let seen_millis =
+            seen_secs.saturating_mul(1000).saturating_add_signed(ahead_millis.saturating_neg());
+        Elsewhere { peer, role, seen: Now::from_millis(seen_millis).min(now) }
     }
 
     /// Wakes `waker` once an announce waits for a swarm that is not known yet.

@@ -1,10 +1,9 @@
 //! What nodes tell each other at once: a channel that each publishes to and listens at.
 //!
-//! Nothing depends on a message: what is lost of them comes with the next sample.
+//! Messages are counted: a node that has missed one notices, and asks what it said.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
 use peerage_tracker::share::message;
@@ -16,11 +15,9 @@ use super::Carrier;
 use crate::places::{self, REPLY_TIME_MAX};
 use crate::status::Status;
 
-/// How often, at most, other nodes are asked about everything because messages found no room.
-const DOUBT_EVERY: Duration = Duration::from_secs(60);
-
-/// Messages that could not be sent wait to be sent again, so many at most: 16 MB.
-const UNSENT_MAX: usize = 256;
+/// Messages that wait, so many at most: 16 MB. A tick has some fifty, or one for each pipeline of a
+/// longer flush.
+pub(super) const UNSENT_MAX: usize = 256;
 
 /// The news of other nodes, on a connection of their own.
 pub(super) struct Subscription {
@@ -39,16 +36,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             return;
         }
         self.share.hear((self.now)(), self.node.tracker.swarms(), message);
-    }
-
-    /// What found no room is made up for.
-    pub(super) fn doubt(&mut self) {
-        let dropped = self.node.status.messages_dropped.load(Ordering::Relaxed);
-        let (before, at) = self.doubted;
-        if dropped != before && DOUBT_EVERY <= at.elapsed() {
-            self.doubted = (dropped, Instant::now());
-            self.share.doubt();
-        }
     }
 
     fn channel(&self) -> String {
@@ -94,26 +81,25 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
     }
 
-    pub(super) async fn publish(&mut self, mut messages: Vec<Vec<u8>>) {
-        if messages.is_empty() {
-            return;
-        }
-        // What finds no room here comes with a sample.
-        messages.truncate(UNSENT_MAX);
+    /// Lets other nodes see whether they have missed a message.
+    pub(super) async fn count_messages(&mut self) {
+        self.unsent.push(self.share.count_messages());
+        self.publish().await;
+    }
+
+    /// Sends the messages that wait.
+    pub(super) async fn publish(&mut self) {
         let master = self.places.masters.iter().find_map(|master| master.connection.clone());
-        let Some(mut connection) = master else {
-            self.unsent = messages;
-            return;
-        };
+        let Some(mut connection) = master.filter(|_| !self.unsent.is_empty()) else { return };
         let channel = self.channel();
         let mut pipe = redis::pipe();
-        for message in &messages {
+        for message in &self.unsent {
             pipe.cmd("PUBLISH").arg(&channel).arg(&message[..]).ignore();
         }
         let sent = pipe.query_async::<()>(&mut connection);
-        match tokio::time::timeout(REPLY_TIME_MAX, sent).await {
-            Ok(Ok(())) => Status::add(&self.node.status.messages_out, messages.len() as u64),
-            _ => self.unsent = messages,
+        if let Ok(Ok(())) = tokio::time::timeout(REPLY_TIME_MAX, sent).await {
+            Status::add(&self.node.status.messages_out, self.unsent.len() as u64);
+            self.unsent.clear();
         }
     }
 }

@@ -24,10 +24,23 @@ const NODES_MAX: usize = 4096;
 /// Most dead nodes that are spoken of: those with the highest numbers, who began last.
 const DEAD_MAX: usize = 256;
 
+/// What a node says of itself to all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeBeat {
+    /// By which it is known.
+    pub number: u16,
+    /// What it last beat, negative where it then stopped.
+    pub beat: i64,
+    /// After which a peer that it tells of has expired: nobody takes it out before.
+    pub expiry: Duration,
+}
+
 /// The beats seen.
 #[derive(Default)]
 pub(super) struct Beats {
     nodes: BTreeMap<u16, Beat>,
+    /// The longest of all nodes.
+    expiry: Duration,
     /// When this node last beat, and saw the others.
     last: Option<Now>,
 }
@@ -49,16 +62,17 @@ pub(super) struct Heard {
 
 impl Beats {
     /// Takes in the numbers of all nodes and what each last beat, at the time this node has.
-    pub(super) fn hear(&mut self, now: Now, beats: &[(u16, i64)]) -> Heard {
+    pub(super) fn hear(&mut self, now: Now, beats: &[NodeBeat]) -> Heard {
         let gap = self.last.map_or(Duration::ZERO, |last| now.since(last));
         self.last = Some(now);
         if LEASE / 2 < gap {
             // Perhaps nobody could beat.
             self.nodes.values_mut().for_each(|beat| beat.since = now);
         }
-        self.nodes.retain(|number, _| beats.iter().any(|(other, _)| other == number));
+        self.nodes.retain(|number, _| beats.iter().any(|other| other.number == *number));
+        self.expiry = beats.iter().map(|other| other.expiry).max().unwrap_or_default();
         let mut heard = Heard { death: false, was_late: LEASE - BEAT_EVERY < gap };
-        for &(number, value) in beats {
+        for &NodeBeat { number, beat: value, .. } in beats {
             if NODES_MAX <= self.nodes.len() && !self.nodes.contains_key(&number) {
                 continue;
             }
@@ -72,6 +86,11 @@ impl Beats {
             }
         }
         heard
+    }
+
+    /// The longest time in which a peer expires that one of the nodes has told of.
+    pub(super) fn expiry(&self) -> Duration {
+        self.expiry
     }
 
     /// Whether that node is one that lives, as far as is known. What has stopped, and said so by a
@@ -94,7 +113,13 @@ mod tests {
     /// Beats as seen every five seconds, from a time on: of each node the value.
     fn hear(beats: &mut Beats, from_secs: u64, seen: &[&[(u16, i64)]]) -> Vec<Heard> {
         let times = (from_secs..).step_by(5).map(|secs| Now::from_millis(secs * 1000));
-        times.zip(seen).map(|(now, seen)| beats.hear(now, seen)).collect()
+        times.zip(seen).map(|(now, seen)| hear_one(beats, now, seen)).collect()
+    }
+
+    fn hear_one(beats: &mut Beats, now: Now, seen: &[(u16, i64)]) -> Heard {
+        let expiry = |number: u16| Duration::from_secs(u64::from(number) * 1000);
+        let said = |&(number, beat)| NodeBeat { number, beat, expiry: expiry(number) };
+        beats.hear(now, &seen.iter().map(said).collect::<Vec<_>>())
     }
 
     #[test]
@@ -115,7 +140,9 @@ mod tests {
         assert!(beats.dead().is_empty() && beats.lives(2), "it beats again");
         hear(&mut beats, 127, &[&[(1, 7), (2, -11)]]);
         assert!(beats.lives(1) && !beats.lives(2), "it has stopped");
+        assert_eq!(beats.expiry(), Duration::from_secs(2000), "that of what it told is kept to");
         hear(&mut beats, 130, &[&[(1, 7)]]);
+        assert_eq!(beats.expiry(), Duration::from_secs(1000));
         assert!(beats.dead().is_empty(), "it is forgotten");
     }
 

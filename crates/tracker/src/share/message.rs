@@ -4,7 +4,9 @@
 //! happened (u8), the info_hash, when the peer was last seen (u32, seconds since 1970), and its
 //! compact form. Numbers are big-endian. Of what happened, bit 0 says seeder, bit 1 IPv6, bit 2
 //! left, bits 3 and 4 what the peer was before (0 not known, 1 leecher, 2 seeder), and bit 5 that
-//! it is followed by how often the swarm was finished (u32).
+//! it is followed by how often the swarm was finished (u32). Bit 6 alone says that no item follows
+//! but the number of the message among those of its node, from 1 on (u32), which ends it; one
+//! without items has the number of the last that had any.
 //!
 //! A node passes over messages of a version it does not know, and over the rest of one with an item
 //! it does not know: what it misses it learns from the next sample.
@@ -33,6 +35,24 @@ pub struct Item {
     pub completed: Option<u32>,
 }
 
+/// What a message says about those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// How many with items its node had sent before.
+    pub before: u32,
+    /// How many with it.
+    pub last: u32,
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// One thing that has happened.
+    Item(Item),
+    /// Comes last.
+    Number(Number),
+}
+
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 9;
 /// A message is not made longer than this.
@@ -44,6 +64,7 @@ const LEFT: u8 = 4;
 const BEFORE_SHIFT: u32 = 3;
 const COMPLETED: u8 = 1 << 5;
 const KNOWN_BITS: u8 = 0b11_1111;
+const NUMBER: u8 = 1 << 6;
 
 /// Writes messages.
 #[derive(Debug)]
@@ -61,9 +82,7 @@ impl Writer {
     /// Adds an item, to a further message where the last one is full.
     pub fn write(&mut self, item: &Item) {
         if self.messages.last().is_none_or(|message| BYTES_MAX < message.len() + 64) {
-            let mut message = vec![VERSION];
-            message.extend_from_slice(&self.node.to_be_bytes());
-            self.messages.push(message);
+            self.messages.push(head(self.node));
         }
         let message = self.messages.last_mut().expect("there is one now");
         let mut bits = if item.role == Role::Seeder { SEEDER } else { 0 };
@@ -85,10 +104,33 @@ impl Writer {
         }
     }
 
-    /// The messages; none where there is nothing to tell.
-    pub fn finish(self) -> Vec<Vec<u8>> {
+    /// The messages; none where there is nothing to tell. `sent` is how many were sent before, and
+    /// then how many with these.
+    pub fn finish(mut self, sent: &mut u32) -> Vec<Vec<u8>> {
+        for message in &mut self.messages {
+            *sent = sent.wrapping_add(1);
+            write_number(*sent, message);
+        }
         self.messages
     }
+}
+
+/// The message of `node` that says nothing but how many were sent.
+pub fn count(node: u64, sent: u32) -> Vec<u8> {
+    let mut message = head(node);
+    write_number(sent, &mut message);
+    message
+}
+
+fn head(node: u64) -> Vec<u8> {
+    let mut message = vec![VERSION];
+    message.extend_from_slice(&node.to_be_bytes());
+    message
+}
+
+fn write_number(number: u32, message: &mut Vec<u8>) {
+    message.push(NUMBER);
+    message.extend_from_slice(&number.to_be_bytes());
 }
 
 /// Appends a peer in compact form: 6 bytes for IPv4, 18 for IPv6.
@@ -117,18 +159,29 @@ pub fn is_known(message: &[u8]) -> bool {
     message.first() == Some(&VERSION)
 }
 
-/// The items of a message; `None` where it is of an unknown version, no message, or from `node`
-/// itself.
-pub fn read(message: &[u8], node: u64) -> Option<impl Iterator<Item = Item>> {
+/// From whom a message is, and what it holds; `None` where it is of an unknown version, no message,
+/// or from `node` itself.
+pub fn read(message: &[u8], node: u64) -> Option<(u64, impl Iterator<Item = Part>)> {
     let (head, mut rest) = message.split_first_chunk::<HEAD_BYTES>()?;
-    if head[0] != VERSION || head[1..] == node.to_be_bytes() {
+    let (version, from) = head.split_first_chunk::<1>()?;
+    let from = u64::from_be_bytes(from.try_into().ok()?);
+    if *version != [VERSION] || from == node {
         return None;
     }
-    Some(core::iter::from_fn(move || {
+    let mut items = 0;
+    let parts = core::iter::from_fn(move || {
+        if let Some((&NUMBER, number)) = rest.split_first() {
+            let last = u32::from_be_bytes(number.try_into().ok()?);
+            rest = &[];
+            let before = if items == 0 { last } else { last.wrapping_sub(1) };
+            return Some(Part::Number(Number { before, last }));
+        }
         let (item, left) = read_item(rest)?;
         rest = left;
-        Some(item)
-    }))
+        items += 1;
+        Some(Part::Item(item))
+    });
+    Some((from, parts))
 }
 
 fn read_item(bytes: &[u8]) -> Option<(Item, &[u8])> {
@@ -170,6 +223,26 @@ mod tests {
 
     use super::*;
 
+    fn written(count: usize) -> Vec<Vec<u8>> {
+        let mut writer = Writer::new(7);
+        for _ in 0..count {
+            items().iter().for_each(|item| writer.write(item));
+        }
+        writer.finish(&mut 40)
+    }
+
+    fn read_by(message: &[u8], node: u64) -> Option<Vec<Part>> {
+        let (from, parts) = read(message, node)?;
+        assert_eq!(from, 7);
+        Some(parts.collect())
+    }
+
+    /// All items, and the number of what [`written`] has written.
+    fn parts() -> Vec<Part> {
+        let number = Part::Number(Number { before: 40, last: 41 });
+        items().into_iter().map(Part::Item).chain([number]).collect()
+    }
+
     fn items() -> Vec<Item> {
         let befores = [None, Some(Role::Leecher), Some(Role::Seeder)];
         let whats = befores.map(|before| Hearsay::Here { before }).into_iter();
@@ -190,52 +263,50 @@ mod tests {
 
     #[test]
     fn items_are_read_as_they_were_written_by_any_other_node() {
-        let mut writer = Writer::new(7);
-        items().iter().for_each(|item| writer.write(item));
-        let messages = writer.finish();
+        let messages = written(1);
         assert_eq!(messages.len(), 1);
-        let read_by = |node| read(&messages[0], node).map(Iterator::collect::<Vec<_>>);
-        assert_eq!(read_by(8), Some(items()));
-        assert_eq!(read_by(7), None, "its own");
+        assert_eq!(read_by(&messages[0], 8), Some(parts()));
+        assert_eq!(read_by(&messages[0], 7), None, "its own");
+        let number = Part::Number(Number { before: 41, last: 41 });
+        assert_eq!(read_by(&count(7, 41), 8), Some([number].to_vec()));
     }
 
     #[test]
     fn every_prefix_is_read_as_far_as_it_goes() {
-        let mut writer = Writer::new(7);
-        items().iter().for_each(|item| writer.write(item));
-        let message = writer.finish().remove(0);
+        let message = written(1).remove(0);
         for end in 0..message.len() {
-            let found = read(&message[..end], 8).map(Iterator::collect::<Vec<_>>);
-            match found {
+            match read_by(&message[..end], 8) {
                 None => assert!(end < HEAD_BYTES, "{end} bytes"),
-                Some(found) => assert_eq!(found, items()[..found.len()], "{end} bytes"),
+                Some(found) => {
+                    assert!(found.len() <= items().len(), "{end} bytes: its number is cut");
+                    assert_eq!(found, parts()[..found.len()], "{end} bytes");
+                }
             }
         }
     }
 
     #[test]
     fn other_versions_and_unknown_items_are_passed_over() {
-        let mut writer = Writer::new(7);
-        items().iter().for_each(|item| writer.write(item));
-        let mut message = writer.finish().remove(0);
+        let mut message = written(1).remove(0);
         message[HEAD_BYTES] |= 0x80;
-        assert_eq!(read(&message, 8).expect("its version is known").count(), 0);
+        assert_eq!(read_by(&message, 8), Some(Vec::new()), "its version is known");
         assert!(is_known(&message));
         message[0] = VERSION + 1;
         assert!(read(&message, 8).is_none() && !is_known(&message));
     }
 
     #[test]
-    fn long_news_are_cut_into_messages() {
-        let mut writer = Writer::new(7);
-        for _ in 0..1000 {
-            items().iter().for_each(|item| writer.write(item));
-        }
-        let messages = writer.finish();
+    fn long_news_are_cut_into_messages_that_are_counted() {
+        let messages = written(1000);
         assert!(messages.len() > 1 && messages.iter().all(|message| message.len() <= BYTES_MAX));
-        let count: usize =
-            messages.iter().map(|message| read(message, 8).expect("whole").count()).sum();
-        assert_eq!(count, 1000 * items().len());
+        let mut items_read = 0;
+        for (message, before) in messages.iter().zip(40..) {
+            let mut parts = read_by(message, 8).expect("whole");
+            let number = Part::Number(Number { before, last: before + 1 });
+            assert_eq!(parts.pop(), Some(number));
+            items_read += parts.len();
+        }
+        assert_eq!(items_read, 1000 * items().len());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use core::mem;
 use core::net::SocketAddr;
 
 use peerage_proto::InfoHash;
-use peerage_swarm::{Now, Role};
+use peerage_swarm::{Departed, Now, Role};
 
 use super::Kind;
 use crate::lock::{Mutex, lock};
@@ -29,6 +29,24 @@ pub(crate) struct Told {
     pub(crate) finished: bool,
     /// Whether the swarm had no peers before, so that nothing is known of it.
     pub(crate) first: bool,
+}
+
+impl Told {
+    /// Of a peer of this node whose time is up.
+    pub(super) fn departed(departed: Departed) -> Self {
+        let Departed { info_hash, peer, role, seen } = departed;
+        Self {
+            info_hash,
+            peer,
+            role,
+            before: Some(role),
+            elsewhere: false,
+            seen,
+            kind: Kind::Left,
+            finished: false,
+            first: false,
+        }
+    }
 }
 
 /// The lock is the worker's but for the moment in which another thread swaps the buffer.

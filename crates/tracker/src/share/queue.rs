@@ -35,6 +35,7 @@ struct Pending {
     completed: u32,
     completed_floor: u32,
     sample: bool,
+    renews: bool,
 }
 
 impl Queue {
@@ -81,13 +82,16 @@ impl Queue {
     }
 
     /// Adds what the walk has found. Where others have more peers than are held here it is always
-    /// asked for some, as they are others each time; where all are held, now and then, since news
-    /// tell of them; where nobody has any, never: the counts that come back say when that changes.
+    /// asked for some, as they are others each time; in a large swarm whenever its peers are told,
+    /// for the counts vouch for nobody there; where all are held, when there is doubt, since news
+    /// tell of them and the counts that come back say when these were not all. Where nobody has
+    /// any, never: the counts say when that changes.
     pub(super) fn walked(&mut self, walked: Walked, reason: Reason) {
         let Walked { info_hash, completed, peers, others } = walked;
         let sample = match others {
             Others::Nobody => false,
-            Others::Held => reason != Reason::Look,
+            Others::Held => matches!(reason, Reason::Lost | Reason::Check | Reason::Doubt),
+            Others::Many => reason != Reason::Look,
             Others::More => true,
         };
         if peers.is_empty() && !sample {
@@ -96,6 +100,7 @@ impl Queue {
         let everything = reason == Reason::Lost;
         let pending = self.swarms.entry(info_hash).or_default();
         pending.sample |= sample;
+        pending.renews |= matches!(reason, Reason::Renewal | Reason::Check);
         if sample || everything {
             pending.completed_floor = completed.saturating_sub(pending.completed);
         }
@@ -123,6 +128,14 @@ impl Queue {
     /// A sample of the swarm is wanted again.
     pub(super) fn ask_again(&mut self, info_hash: InfoHash) {
         self.swarms.entry(info_hash).or_default().sample = true;
+    }
+
+    /// Of a swarm that something waits to be told of, how often it was finished at least.
+    pub(super) fn raise_completed(&mut self, info_hash: &InfoHash, completed: u32) {
+        if let Some(pending) = self.swarms.get_mut(info_hash) {
+            let before = completed.saturating_sub(pending.completed);
+            pending.completed_floor = pending.completed_floor.max(before);
+        }
     }
 
     /// Takes out at most `swarms_max` swarms, urgent ones first.
@@ -158,11 +171,12 @@ impl Queue {
             rest = pending.peers.split_off(&first);
         }
         self.changes -= pending.peers.len();
-        let Pending { peers, completed, completed_floor, sample } = pending;
+        let Pending { peers, completed, completed_floor, sample, renews } = pending;
         let peers = peers.into_values().collect();
-        taken.swarms.push(SwarmChanges { info_hash, peers, completed, completed_floor, sample });
+        let told = SwarmChanges { info_hash, peers, completed, completed_floor, sample, renews };
+        taken.swarms.push(told);
         if !rest.is_empty() {
-            self.swarms.insert(info_hash, Pending { peers: rest, ..Pending::default() });
+            self.swarms.insert(info_hash, Pending { peers: rest, renews, ..Pending::default() });
         }
     }
 
@@ -178,6 +192,7 @@ impl Queue {
             pending.completed += swarm.completed;
             pending.completed_floor = pending.completed_floor.max(swarm.completed_floor);
             pending.sample |= swarm.sample;
+            pending.renews |= swarm.renews;
             for change in swarm.peers {
                 pending
                     .peers

@@ -16,37 +16,55 @@ pub struct Timing {
     pub refresh: Duration,
     /// How often a node looks whether it should ask about a swarm; not longer than `refresh`.
     pub look: Duration,
+    /// Of so many tellings one asks who the peers of other nodes are, though nothing says that
+    /// they are others than those known. At least 1.
+    pub checked_every: u32,
 }
 
-/// Longer lives the peer of no node. The store of a node tells times apart for 4.5 hours, in which
-/// `expiry` and `refresh` have to find room.
-const EXPIRY_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Longer lives the peer of no node, where the interval is half an hour or more.
+const EXPIRY_MAX: Duration = Duration::from_secs(3 * 3600 + 1800);
 
-/// So many looks are in the time of a refresh, where peers are told seldom.
-pub(super) const LOOKS: u32 = 3;
+/// How long a store keeps a peer of another node that nothing was heard of; the two minutes are
+/// those by which it may be said to be older than the timeout of its own node.
+const KEPT_MAX: Duration = Duration::from_secs(4 * 3600 - 120);
 
 /// Between the flush of one node and the answer to another, and whatever is rounded.
 const SLACK: Duration = Duration::from_secs(4);
 
 impl Timing {
-    /// An expiry of four of the longest intervals that a client may be told, two hours at most, so
-    /// that a peer is told about once in three announces. `peer_timeout` is when it is gone from
-    /// its own node.
+    /// An expiry of seven of the longest intervals that a client may be told, three and a half
+    /// hours at most, so that a peer is told about once in six announces. `peer_timeout` is when it
+    /// is gone from its own node.
     pub fn seldom(promised: Duration, peer_timeout: Duration) -> Self {
         let least = promised + promised / 3 + SLACK;
-        let expiry = (promised * 4).min(EXPIRY_MAX).max(least).max(peer_timeout);
+        let expiry = (promised * 7).min(EXPIRY_MAX).max(least).max(peer_timeout);
         // A twentieth for a walk that is late.
         let refresh = expiry.saturating_sub(promised + promised / 20 + SLACK);
-        let refresh = refresh.max(Duration::from_secs(1));
-        Self { expiry, refresh, look: refresh / LOOKS }
+        let kept_max = KEPT_MAX.saturating_sub(peer_timeout + SLACK) * 20 / 21;
+        let refresh = refresh.min(kept_max).max(Duration::from_secs(1));
+        let looks = (refresh + promised / 2).as_millis() / promised.as_millis().max(1);
+        let looks = u32::try_from(looks).unwrap_or(u32::MAX).max(1);
+        Self { expiry, refresh, look: refresh / looks, checked_every: 4 }
     }
 
     /// For others who read what is told, and think of a peer as gone soon after its interval: told
-    /// three times an interval.
+    /// three times an interval. Nodes have no numbers there, so that peers of one that has died are
+    /// found by asking alone.
     pub fn often(promised: Duration, peer_timeout: Duration) -> Self {
         let refresh = (promised / 3).max(Duration::from_secs(1));
         let expiry = peer_timeout.max(promised + refresh + SLACK);
-        Self { expiry, refresh, look: refresh }
+        Self { expiry, refresh, look: refresh, checked_every: 1 }
+    }
+
+    /// By how much a telling may come later than `refresh` after the last.
+    pub(crate) fn lateness(&self) -> Duration {
+        self.refresh / 20 + SLACK
+    }
+
+    /// How many looks are in the time of a refresh.
+    pub(super) fn looks(&self) -> u32 {
+        let looks = (self.refresh + self.look / 2).as_millis() / self.look.as_millis().max(1);
+        u32::try_from(looks).unwrap_or(u32::MAX).max(1)
     }
 
     /// What serves those who were told by `self` and those who are told by `newer`.
@@ -55,6 +73,7 @@ impl Timing {
             expiry: self.expiry.max(newer.expiry),
             refresh: self.refresh.min(newer.refresh),
             look: self.look.min(newer.look),
+            checked_every: self.checked_every.min(newer.checked_every),
         }
     }
 }
@@ -78,12 +97,26 @@ mod tests {
     }
 
     #[test]
-    fn steady_peer_is_told_about_once_in_three_announces() {
+    fn peer_of_another_node_is_told_again_while_a_store_still_keeps_it() {
+        for promised_secs in [30, 300, 1860, 3600, 7000] {
+            for timeout_secs in [60, 1000, 2850, 5400, 7200] {
+                let [promised, timeout] = [promised_secs, timeout_secs].map(Duration::from_secs);
+                let timing = Timing::seldom(promised, timeout);
+                let kept = timeout + timing.refresh + timing.lateness();
+                assert!(kept <= KEPT_MAX, "{promised:?}, {timeout:?}: {timing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn steady_peer_is_told_about_once_in_six_announces() {
         let interval = Duration::from_secs(1800);
         let timing = Timing::seldom(Duration::from_secs(1860), Duration::from_secs(2850));
         assert_eq!(timing.expiry, EXPIRY_MAX);
         let announces = timing.refresh.as_secs_f64() / interval.as_secs_f64();
-        assert!((2.5..3.5).contains(&announces), "told once in {announces} announces");
+        assert!((5.5..6.5).contains(&announces), "told once in {announces} announces");
+        let looks = timing.look.as_secs_f64() / interval.as_secs_f64();
+        assert!((0.8..1.2).contains(&looks), "looked once in {looks} announces");
     }
 
     #[test]

@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use peerage_swarm::{Find, Now, Swarms, Walked};
 
 use super::Timing;
-use super::timing::LOOKS;
 
 /// How far the walk is.
 pub(super) struct Walk {
     /// When the peers of each part were last told; `None` where all of it is to be told.
     told: Vec<Option<Now>>,
+    /// How often the peers of each part were told, modulo 256.
+    rounds: Vec<u8>,
     /// Parts of which every swarm is to be asked about that other nodes have peers in.
     doubted: Vec<bool>,
     next: usize,
@@ -31,6 +32,10 @@ pub(super) enum Reason {
     Lost,
     /// Its peers are to be told again.
     Due,
+    /// They are to be told again, and their keys to live on.
+    Renewal,
+    /// The same, and what is known of others is to be made sure of.
+    Check,
     /// What is known of others may be wrong.
     Doubt,
     /// To see whether something is to be asked.
@@ -41,7 +46,9 @@ impl Walk {
     /// Goes through all parts as often as `timing` says; the first time as soon as it may.
     pub(super) fn new(parts: u32, timing: Timing) -> Self {
         let (told, doubted) = (vec![None; parts as usize], vec![false; parts as usize]);
-        Self { told, doubted, next: 0, timing, due: None, catching_up: parts, doubts: 0 }
+        // Not all parts at once in the round that costs more.
+        let rounds = (0..parts).map(|part| part as u8).collect();
+        Self { told, rounds, doubted, next: 0, timing, due: None, catching_up: parts, doubts: 0 }
     }
 
     pub(super) fn timing(&self) -> Timing {
@@ -98,6 +105,7 @@ impl Walk {
             self.doubted[part] = false;
             if find != Find::Nobody {
                 self.told[part] = Some(self.told_at(now, part, reason));
+                self.rounds[part] = self.rounds[part].wrapping_add(1);
             }
             self.next = (part + 1) % self.told.len();
         }
@@ -106,11 +114,11 @@ impl Walk {
     }
 
     /// When a part is said to have been told. What is made up for in a rush is said to have been
-    /// told earlier, in equal parts, or all of it would be due in the same third of the time.
+    /// told earlier, in equal parts, or all of it would be due with the same look.
     fn told_at(&self, now: Now, part: usize, reason: Reason) -> Now {
         let looks = match reason {
-            Reason::Lost => part as u32 % LOOKS,
-            Reason::Due | Reason::Doubt | Reason::Look => 0,
+            Reason::Lost => part as u32 % self.timing.looks(),
+            _ => 0,
         };
         let earlier = (self.timing.look * looks).as_millis() as u64;
         Now::from_millis(now.as_millis().saturating_sub(earlier))
@@ -121,9 +129,12 @@ impl Walk {
         // The last look that is in time; one that is a twentieth late still is.
         let Timing { refresh, look, .. } = self.timing;
         let is_due = told + refresh + look / 20 < now + look;
+        let round = u32::from(self.rounds[part]);
+        let is_check = self.doubted[part] || round.is_multiple_of(self.timing.checked_every);
         match (is_due, self.doubted[part]) {
-            (true, false) => (Find::SeenSince(told), Reason::Due),
-            (true, true) => (Find::SeenSince(told), Reason::Doubt),
+            (true, _) if is_check => (Find::SeenSince(told), Reason::Check),
+            (true, _) if round.is_multiple_of(2) => (Find::SeenSince(told), Reason::Renewal),
+            (true, _) => (Find::SeenSince(told), Reason::Due),
             (false, true) => (Find::Nobody, Reason::Doubt),
             (false, false) => (Find::Nobody, Reason::Look),
         }
@@ -166,7 +177,8 @@ mod tests {
         let start = Now::from_millis(1_000_000_000);
         walk.go_on(start, &swarms, |_, _| true);
         assert_eq!(walk.catching_up(), 0, "all of it was told at once");
-        for look in 1..=LOOKS {
+        let looks = timing.looks();
+        for look in 1..=looks {
             let before = walk.told.clone();
             for second in 0..timing.look.as_secs() {
                 let now = start + timing.look * (look - 1) + Duration::from_secs(second);
@@ -174,7 +186,8 @@ mod tests {
             }
             let told = before.iter().zip(&walk.told).filter(|(before, now)| before != now);
             let share = told.count() as f64 / f64::from(Swarms::WALK_PARTS);
-            assert!((0.25..0.45).contains(&share), "{share} of it in look {look}");
+            let even = 1.0 / f64::from(looks);
+            assert!((even / 1.4..even * 1.4).contains(&share), "{share} of it in look {look}");
         }
     }
 }

@@ -9,7 +9,7 @@ use peerage_tracker::Share;
 use peerage_tracker::share::{Answer, Kind, Sampled, SwarmChanges};
 
 /// What a script does in Redis.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Redis {
     swarms: BTreeMap<InfoHash, RedisSwarm>,
     /// Who each node is, and when it last beat.
@@ -22,7 +22,7 @@ pub(crate) struct Redis {
 /// greater.
 type Score = (u64, u16);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct RedisSwarm {
     seeders: BTreeMap<SocketAddr, Score>,
     leechers: BTreeMap<SocketAddr, Score>,
@@ -63,9 +63,9 @@ impl Redis {
                 }
             }
         }
-        if told.sample {
-            let expired = now_secs - share.timing().expiry.as_secs();
-            let dead = share.dead();
+        if told.sample || told.renews {
+            let expired = now_secs - share.expiry().as_secs();
+            let dead = if told.sample { share.dead() } else { Vec::new() };
             let lives = |at: &Score| expired <= at.0 && !dead.contains(&at.1);
             swarm.seeders.retain(|_, at| lives(at));
             swarm.leechers.retain(|_, at| lives(at));
@@ -77,6 +77,7 @@ impl Redis {
                     peer: *peer,
                     role,
                     seen_secs: at.0,
+                    is_own: at.1 == number,
                 }
             };
             let seeders = swarm.seeders.iter().map(of(Role::Seeder));

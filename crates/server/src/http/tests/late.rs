@@ -69,7 +69,8 @@ fn reply_that_has_waited_holds_what_other_nodes_know() {
     };
     assert_eq!(sent.swarms[0].info_hash, InfoHash(std::array::from_fn(|index| index as u8)));
     let peer = "192.0.2.7:258".parse().unwrap();
-    let seeder = Sampled { peer, role: Role::Seeder, seen_secs: share.shared_secs(now) };
+    let seeder =
+        Sampled { peer, role: Role::Seeder, seen_secs: share.shared_secs(now), is_own: false };
     let answer = Answer {
         seeders: 1,
         leechers: 1,
