@@ -109,6 +109,10 @@ pub(crate) fn values(
 
 /// A `User-Agent` as any column takes it: at most `chars` characters, in ASCII.
 fn cut(agent: &str, chars: usize) -> Value {
+    // As almost all are.
+    if agent.len() <= chars && agent.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Value::Text(agent.to_owned());
+    }
     let shown = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     Value::Text(agent.chars().take(chars).map(shown).collect())
 }

@@ -62,11 +62,14 @@ impl Private {
         }
     }
 
-    /// The third step: starts to fetch the rows of the member and of the torrent.
+    /// The third step: starts to fetch the rows of the member and of the torrent, and by what the
+    /// member's credit is found.
     pub(crate) fn look_for_rows(&self, ahead: &Ahead) {
         if let Some(member) = ahead.member {
             let hash = self.secret.hash(&member);
-            self.members.of(hash).members.prefetch_row(hash);
+            let shard = self.members.of(hash);
+            shard.members.prefetch_row(hash);
+            shard.credit.prefetch_place(hash);
         }
         if let Some(torrent) = ahead.torrent {
             let hash = self.secret.hash(&torrent);

@@ -84,6 +84,7 @@ impl Private {
         let hash = self.secret.hash(&passkey);
         let number = self.passkeys.of(hash).number(Fingerprint::of(hash)).ok_or(unknown)?;
         let shard = self.member_shard(MemberId(number));
+        shard.credit.prefetch_row(self.secret.hash(&MemberId(number)));
         let state = shard.state(MemberId(number));
         let state = state.filter(|state| state.member.passkey == passkey).ok_or(unknown)?;
         Ok(Standing {
@@ -207,6 +208,7 @@ impl TorrentShard {
         let crate::Announce { info_hash, peer_id, left, event, .. } = announce.announce;
         // Good to the end: no torrent comes or goes.
         let row = self.torrents.place(&torrent)?;
+        self.pending.prefetch_row(member.id, torrent, &peer_id);
         let slot = self.torrents.row_mut(row);
         if slot.torrent.info_hash != info_hash {
             return None;

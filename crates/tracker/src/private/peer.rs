@@ -11,32 +11,40 @@ use peerage_proto::{Family, PeerId};
 use super::{MemberId, PeerKey, PeerRow, TorrentId};
 
 /// A peer in 104 bytes, for which an allocator takes 112. Seconds are since 1970, and end in 2106.
+///
+/// What a draw looks at comes first, so that it lies in one cache line more often than not.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Peer {
+    pub(super) member: MemberId,
+    /// When it last announced over IPv4, and over IPv6; 0 for never.
+    pub(super) seen_secs: [u32; 2],
+    /// Address and port as they are handed out; all 0 where it has none.
+    pub(super) v4: [u8; 6],
+    pub(super) flags: Flags,
+    announces: [u8; 3],
+    pub(super) v6: [u8; 18],
+    pub(super) peer_id: PeerId,
+    pub(super) came_secs: u32,
+    pub(super) seedtime_secs: u32,
+    /// When its download was completed while we watched; 0 for never.
+    pub(super) completed_at_secs: u32,
     /// As the client counts them, at its last announce.
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
     pub(super) corrupt: u64,
     pub(super) left: u64,
-    pub(super) member: MemberId,
-    pub(super) came_secs: u32,
-    /// When it last announced over IPv4, and over IPv6; 0 for never.
-    pub(super) seen_secs: [u32; 2],
-    pub(super) seedtime_secs: u32,
-    /// When its download was completed while we watched; 0 for never.
-    pub(super) completed_at_secs: u32,
-    pub(super) peer_id: PeerId,
-    /// Address and port as they are handed out; all 0 where it has none.
-    pub(super) v4: [u8; 6],
-    pub(super) v6: [u8; 18],
-    pub(super) flags: Flags,
-    announces: [u8; 3],
 }
+
+/// Bytes of a peer that a draw looks at, by the family.
+pub(super) const DRAWN_BYTES: [usize; 2] = [22, 40];
 
 /// No more announces of a peer are counted: one each minute for 31 years.
 const ANNOUNCES_MAX: u32 = (1 << 24) - 1;
 
 const _: () = assert!(size_of::<Peer>() == 104);
+const _: () = assert!(core::mem::offset_of!(Peer, v6) == DRAWN_BYTES[0]);
+const _: () = assert!(core::mem::offset_of!(Peer, peer_id) == DRAWN_BYTES[1]);
 
 /// What a peer is, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -262,6 +262,11 @@ impl Pending {
         self.peers.prefetch_place_of(&PeerKey { member, torrent, peer_id: *peer_id });
     }
 
+    /// Starts to fetch a peer's row, where one waits.
+    pub(super) fn prefetch_row(&self, member: MemberId, torrent: TorrentId, peer_id: &PeerId) {
+        self.peers.prefetch_row_of(&PeerKey { member, torrent, peer_id: *peer_id });
+    }
+
     /// Whether it waits to be written that the peer has left.
     pub(super) fn has_left(&self, key: &PeerKey) -> bool {
         let changed = self.peers.find(key).and_then(|entry| entry.changed.as_ref());

@@ -9,7 +9,7 @@ use peerage_swarm::{Peers, Rng, prefetch};
 use super::MemberId;
 use super::crowd::Crowd;
 use super::members::Moved;
-use super::peer::{Peer, Segment};
+use super::peer::{DRAWN_BYTES, Peer, Segment};
 
 /// The peers of one torrent: 16 bytes, and of its own only the peers, 104 bytes each. A [`Crowd`]
 /// costs about 11 more a peer, and has at most an eighth of room to grow. Measured, with what the
@@ -239,7 +239,9 @@ impl Swarm {
         };
         let mut ahead = number;
         for _ in 0..total.min(out_max as u32) {
-            prefetch_peer(&peers[place(ahead)]);
+            let start = core::ptr::from_ref(&peers[place(ahead)]).addr();
+            prefetch(start);
+            prefetch(start + DRAWN_BYTES[family as usize] - 1);
             ahead = next(ahead);
         }
         for _ in 0..total {

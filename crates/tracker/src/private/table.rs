@@ -195,6 +195,11 @@ impl<R: Row> Table<R> {
         self.prefetch_place(self.secret.hash(key));
     }
 
+    /// The same for the row, as [`Table::prefetch_row`].
+    pub(super) fn prefetch_row_of(&self, key: &R::Key) {
+        self.prefetch_row(self.secret.hash(key));
+    }
+
     /// Starts to fetch the row with this hash, or one that might have it.
     pub(super) fn prefetch_row(&self, hash: u64) {
         let found = self.index.find(hash, |place| place.may_be(hash));
