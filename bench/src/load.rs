@@ -318,7 +318,7 @@ impl Load {
             Ask::Member { peer, account, event } => {
                 write_head(bytes, id, 1, transaction_id);
                 let length = write_announce(bytes, peer, event, numwant);
-                write_account(bytes, length, account)
+                write_account(bytes, length, peer, account)
             }
             Ask::Scrape { first, count } => {
                 write_head(bytes, id, 2, transaction_id);
@@ -410,8 +410,14 @@ fn write_announce(bytes: &mut [u8], peer: Peer, event: u32, numwant: u32) -> usi
     98
 }
 
-/// Writes what a member's announce has besides; gives the bytes of the whole.
-fn write_account(bytes: &mut [u8], length: usize, account: Account) -> usize {
+/// Writes what a member's announce has besides, and the peer_id that the peer has over HTTP: a
+/// member's peer is known by it. Gives the bytes of the whole.
+fn write_account(bytes: &mut [u8], length: usize, peer: Peer, account: Account) -> usize {
+    let mut number = peer.number;
+    for digit in bytes[44..56].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
     bytes[56..64].copy_from_slice(&account.downloaded.to_be_bytes());
     bytes[72..80].copy_from_slice(&account.uploaded.to_be_bytes());
     let passkey = Account::passkey(account.member);

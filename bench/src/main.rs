@@ -18,6 +18,8 @@ mod null_udp;
 mod pause;
 mod private;
 mod private_memory;
+mod private_ocelot;
+mod private_report;
 mod private_tables;
 mod probe;
 mod process;

@@ -9,7 +9,9 @@ use peerage_testkit::{Folder, GazelleTables, MariaDb, SqlMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
+use crate::args::Options;
 use crate::mix::{Account, info_hash};
+use crate::socket;
 
 /// Rows in one statement.
 const ROWS: u32 = 1000;
@@ -24,12 +26,51 @@ pub(crate) struct Sizes {
     pub(crate) torrents: u32,
 }
 
+/// What a contestant writes to.
+pub(crate) enum Tables {
+    /// Nothing.
+    None,
+    /// Our own tables, in a file.
+    Sqlite(PathBuf),
+    /// A site's. Ended when this is dropped.
+    MariaDb(MariaDb),
+}
+
+impl Tables {
+    /// Bytes uploaded that all members have been credited with.
+    pub(crate) fn credited(&self) -> Result<Option<u64>, String> {
+        match self {
+            Self::None => Ok(None),
+            Self::Sqlite(path) => {
+                let summed = runtime()?.block_on(sum_sqlite(path));
+                summed.map(Some).map_err(|error| format!("SQLite: {error}"))
+            }
+            Self::MariaDb(server) => {
+                let rows = server.query("SELECT SUM(Uploaded) FROM users_leech_stats")?;
+                let sum = rows.first().and_then(|row| row.first()?.parse().ok());
+                sum.map(Some).ok_or(format!("no sum of credit: {rows:?}"))
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start a runtime: {error}"))
+}
+
+async fn sum_sqlite(path: &Path) -> Result<u64, sqlx::Error> {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await?;
+    let sum: i64 =
+        sqlx::query_scalar("SELECT SUM(uploaded) FROM members").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(sum.cast_unsigned())
+}
+
 /// A file with our own tables. Removed with the folder it is in.
 pub(crate) fn sqlite(folder: &Folder, sizes: Sizes) -> Result<PathBuf, String> {
     let path = folder.path().join("private.sqlite");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-    runtime.block_on(fill_sqlite(&path, sizes)).map_err(|error| format!("SQLite: {error}"))?;
+    runtime()?.block_on(fill_sqlite(&path, sizes)).map_err(|error| format!("SQLite: {error}"))?;
     Ok(path)
 }
 
@@ -63,13 +104,23 @@ async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), s
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
-/// A MariaDB with OPSnet's tables, and room for them in memory. `None` where there is no MariaDB.
-pub(crate) fn mariadb(folder: &Folder, sizes: Sizes) -> Result<Option<MariaDb>, String> {
+/// A MariaDB with OPSnet's tables, and room for them in memory, on the core of the load: what it
+/// takes there is not the trackers'. `None` where there is no MariaDB.
+///
+/// It takes packets of any length and rows without a value for each column, as Ocelot writes them:
+/// what comes in three seconds as one statement, which it tries again for ever where it is refused.
+pub(crate) fn mariadb(
+    options: &Options,
+    folder: &Folder,
+    sizes: Sizes,
+) -> Result<Option<MariaDb>, String> {
     if !Path::new("/usr/sbin/mariadbd").exists() {
         return Ok(None);
     }
-    let flags = ["--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M"];
-    let server = MariaDb::start_with(SqlMode::Strict, &flags)?;
+    socket::pin(options.load_core()).map_err(|error| format!("cannot choose a core: {error}"))?;
+    let flags =
+        ["--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--max-allowed-packet=1G"];
+    let server = MariaDb::start_with(SqlMode::Loose, &flags)?;
     server.make_gazelle(GazelleTables::Ops)?;
     let script = folder.path().join("gazelle.sql");
     write_gazelle(&script, sizes).map_err(|error| format!("{}: {error}", script.display()))?;

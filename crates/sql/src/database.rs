@@ -29,6 +29,9 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long SQLite waits for another writer before it says that it is busy.
 const SQLITE_BUSY_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Pages that a connection to SQLite keeps in memory, at most: 32 MB, in SQLite's way to say so.
+const SQLITE_CACHE: &str = "-32000";
+
 /// Statements are at most this long, whatever the server takes: a megabyte is a thousand rows.
 const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
@@ -193,6 +196,7 @@ impl Database {
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
+                    .pragma("cache_size", SQLITE_CACHE)
                     .busy_timeout(SQLITE_BUSY_TIME_MAX);
                 let place = Place::from(&connect);
                 (Pool::Sqlite(pool!(SqlitePoolOptions, connect)), place)

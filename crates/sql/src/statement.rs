@@ -1,8 +1,9 @@
 //! Statements that write many rows at once, as each dialect says them.
 //!
 //! Numbers and bytes are written into the statement as literals, in decimal and in hex, so that
-//! the server needs to be told no types and the length is known before it is sent. Text is bound,
-//! never written in.
+//! the server needs to be told no types and the length is known before it is sent. Text is written
+//! in where it means itself in every dialect and mode, and else bound: a statement without texts
+//! takes one round trip, and no parameters to be told of.
 
 use std::fmt::Write as _;
 
@@ -87,9 +88,25 @@ impl Value {
 
 /// Bytes in hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
-        text
+    let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+/// Whether a text means itself between quotes, in every dialect and mode.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b' ' | b'.' | b',' | b':' | b'/' | b'(' | b')' | b'-' | b'_' | b'+')
     })
 }
 
@@ -121,22 +138,29 @@ impl Statement {
     /// Adds a value.
     pub(crate) fn push_value(&mut self, dialect: Dialect, value: Value) -> &mut Self {
         match (value, dialect) {
-            (Value::Int(number), _) => write!(self.sql, "{number}"),
-            (Value::Bytes(bytes), Dialect::Postgres) => {
-                write!(self.sql, "'\\x{}'::bytea", hex(&bytes))
+            (Value::Int(number), _) => write!(self.sql, "{number}").expect("a string takes all"),
+            (Value::Bytes(bytes), dialect) => {
+                let (open, close) = match dialect {
+                    Dialect::Postgres => ("'\\x", "'::bytea"),
+                    Dialect::MySql | Dialect::Sqlite => ("x'", "'"),
+                };
+                self.push(open);
+                push_hex(&mut self.sql, &bytes);
+                self.push(close);
             }
-            (Value::Bytes(bytes), _) => write!(self.sql, "x'{}'", hex(&bytes)),
-            (Value::Null, _) => write!(self.sql, "NULL"),
-            (Value::Text(text), Dialect::Postgres) => {
+            (Value::Null, _) => drop(self.push("NULL")),
+            (Value::Text(text), _) if is_plain(&text) => drop(self.push("'").push(&text).push("'")),
+            (Value::Text(text), dialect) => {
                 self.texts.push(text);
-                write!(self.sql, "${}", self.texts.len())
-            }
-            (Value::Text(text), _) => {
-                self.texts.push(text);
-                write!(self.sql, "?")
+                match dialect {
+                    Dialect::Postgres => {
+                        let number = self.texts.len();
+                        write!(self.sql, "${number}").expect("a string takes all");
+                    }
+                    Dialect::MySql | Dialect::Sqlite => drop(self.push("?")),
+                }
             }
         }
-        .expect("a string takes all");
         self
     }
 
@@ -267,7 +291,10 @@ impl Table {
             Set::FillText => format!("{column}=COALESCE(NULLIF(d.{column},''),t.{column})"),
             Set::To(sql) => format!("{column}={sql}"),
         });
-        let keys = self.keys.iter().map(|key| format!("t.{key}=d.{key}"));
+        // The plus keeps SQLite from what it does by itself with many rows: to go through the whole
+        // table and look each of its rows up among those that come.
+        let plus = if dialect == Dialect::Sqlite { "+" } else { "" };
+        let keys = self.keys.iter().map(|key| format!("t.{key}={plus}d.{key}"));
         let (sets, keys): (Vec<_>, Vec<_>) = (sets.collect(), keys.collect());
         let (name, sets, keys) = (self.name, sets.join(","), keys.join(" AND "));
         statement.push(&format!(") UPDATE {name} AS t SET {sets} FROM d WHERE {keys}"));
@@ -292,7 +319,7 @@ mod tests {
         let row = |id, text: &str| {
             vec![Value::Int(id), Value::Bytes(vec![0, 0xff]), Value::Text(text.to_owned())]
         };
-        vec![row(1, "a"), row(-2, "'b")].into_iter()
+        vec![row(1, "a\\"), row(-2, "'b")].into_iter()
     }
 
     #[track_caller]
@@ -300,7 +327,7 @@ mod tests {
         let table = Table { how, ..SUMS };
         let statement = table.statement(dialect, rows());
         assert_eq!(statement.sql, expected);
-        assert_eq!(statement.texts, ["a", "'b"]);
+        assert_eq!(statement.texts, ["a\\", "'b"]);
     }
 
     #[test]
@@ -328,7 +355,7 @@ mod tests {
             How::Update,
             Dialect::Sqlite,
             "WITH d(id,n,s) AS (VALUES (1,x'00ff',?),(-2,x'00ff',?)) \
-             UPDATE sums AS t SET n=t.n+d.n,s=d.s FROM d WHERE t.id=d.id",
+             UPDATE sums AS t SET n=t.n+d.n,s=d.s FROM d WHERE t.id=+d.id",
         );
     }
 
@@ -338,6 +365,23 @@ mod tests {
         let end = |dialect| table.statement(dialect, rows()).sql;
         assert!(end(Dialect::MySql).ends_with(" ON DUPLICATE KEY UPDATE id=VALUES(id)"));
         assert!(end(Dialect::Sqlite).ends_with(" ON CONFLICT (id) DO NOTHING"));
+    }
+
+    #[test]
+    fn text_is_written_in_where_it_means_itself() {
+        for dialect in [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite] {
+            for text in ["", "2001:db8::1", "qBittorrent/4.6.5 (a-b_c+d, e)"] {
+                let mut statement = Statement::default();
+                statement.push_value(dialect, Value::Text(text.to_owned()));
+                assert_eq!(statement, Statement::from(format!("'{text}'")));
+            }
+            for text in ["'", "\\", "\"", "%", "?", "$1", "\0", "é", "a;b", "a\nb"] {
+                let mut statement = Statement::default();
+                statement.push_value(dialect, Value::Text(text.to_owned()));
+                assert_eq!(statement.texts, [text]);
+                assert!(statement.sql.len() <= 2, "{}", statement.sql);
+            }
+        }
     }
 
     #[test]

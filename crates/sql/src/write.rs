@@ -1,8 +1,9 @@
 //! How a batch gets into a database exactly once, row by row where it must be.
 //!
-//! Each list of a batch is a part. Its rows are sorted, cut into chunks of one statement, and each
-//! chunk is a transaction of its own, so that no lock is held for long and two writers never wait
-//! for each other in a circle.
+//! Each list of a batch is a part. Its rows are sorted and cut into chunks, and each chunk is a
+//! transaction of its own, so that no lock is held for long and two writers never wait for each
+//! other in a circle. A chunk is one statement. SQLite has one writer at a time anyway and writes
+//! whole pages with each transaction: there a chunk is many statements.
 //!
 //! A chunk whose rows add up carries a mark: the same transaction counts up a number in
 //! `peerage_flush`. Where the connection dies during COMMIT, the chunk is held as it is; the next
@@ -25,7 +26,11 @@ use crate::statement::{Statement, Table, Value};
 use crate::{Dialect, Error};
 
 /// Most rows of one statement: what takes a database a few milliseconds.
-const CHUNK_ROWS_MAX: usize = 1000;
+const STATEMENT_ROWS_MAX: usize = 1000;
+
+/// Most rows of one transaction of SQLite, for which other programs that write to the file wait
+/// half a second. A page in which several of its rows are is written once.
+const SQLITE_CHUNK_ROWS_MAX: usize = 50_000;
 
 /// A list of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +184,7 @@ pub(crate) fn hold(batch: &Batch, marks: &mut Marks) -> Vec<Held> {
     for part in Part::ALL {
         macro_rules! cut {
             ($list:ident) => {
-                for rows in batch.$list.chunks(CHUNK_ROWS_MAX) {
+                for rows in batch.$list.chunks(STATEMENT_ROWS_MAX) {
                     let (writer, number) = marks.next(part);
                     let rows = Batch { $list: rows.to_vec(), ..Batch::default() };
                     held.push(Held { writer, number, part, rows });
@@ -277,29 +282,21 @@ impl Writer<'_> {
     }
 
     /// Finds out about what is held, or writes it. Whether other rows may be written now.
-    async fn settle<R: Clone + Fields>(
+    async fn settle<R: Fields>(
         &mut self,
         part: Part,
         list: impl Fn(&mut Batch) -> &mut Vec<R>,
     ) -> bool {
         let Some(held) = &mut self.writing.held else { return true };
-        let (rows, mark) = (list(&mut held.rows).clone(), (held.writer, held.number));
-        let Some(table) = self.tables.table(part).filter(|_| !rows.is_empty()) else {
+        let count = list(&mut held.rows).len();
+        let Some(table) = self.tables.table(part).filter(|_| count > 0) else {
             self.writing.held = None;
             return true;
         };
-        let put = |row: &R| values(self.tables, part, &table, row);
-        let statement = table.statement(self.connection.dialect, rows.iter().map(put));
-        let tried = if statement.bytes() > self.connection.statement_bytes_max {
-            // Written by a server that took more; whether it was is known by its mark alone.
-            self.look(part, mark).await
-        } else {
-            self.attempt(part, mark, statement).await
-        };
-        match tried {
-            Tried::Written => self.writing.outcome.rows += rows.len(),
+        match self.attempt(&table, &list).await {
+            Tried::Written => self.writing.outcome.rows += count,
             // It was not written then, and now each row is for itself.
-            Tried::Refused(_) => list(&mut self.writing.batch).extend(rows),
+            Tried::Refused(_) => self.put_back(&list),
             Tried::Unknown(error) | Tried::Failed(error) => {
                 self.writing.outcome.error.get_or_insert(error);
                 return false;
@@ -311,7 +308,7 @@ impl Writer<'_> {
 
     /// Writes the rows of a part from the end of its list. Whether other parts may be tried now;
     /// rows that are left stay in the list.
-    async fn write_part<R: Clone + Fields>(
+    async fn write_part<R: Fields>(
         &mut self,
         part: Part,
         list: impl Fn(&mut Batch) -> &mut Vec<R>,
@@ -324,37 +321,34 @@ impl Writer<'_> {
             list(&mut self.writing.batch).clear();
             return true;
         };
-        let put = |row: &R| values(tables, part, &table, row);
-        let mut chunk_rows = CHUNK_ROWS_MAX;
+        let rows_max = chunk_rows_max(self.connection.dialect);
+        let mut chunk_rows = rows_max;
         loop {
-            let (mut rows, statement) = {
-                let waiting = list(&mut self.writing.batch);
-                if waiting.is_empty() {
-                    return true;
-                }
-                let bytes_max = self.connection.statement_bytes_max;
-                let (count, statement) =
-                    chunk(waiting, chunk_rows, bytes_max, self.connection.dialect, &table, put);
-                (waiting.split_off(waiting.len() - count), statement)
-            };
-            let count = rows.len();
-            let mark = self.writing.marks.next(part);
-            let on_its_way = rows.iter().rev().cloned().collect::<Vec<R>>();
-            self.writing.held = Some(Held::from((part, mark.0, mark.1, on_its_way)));
-            match self.attempt(part, mark, statement).await {
+            let waiting = list(&mut self.writing.batch);
+            if waiting.is_empty() {
+                return true;
+            }
+            let count = waiting.len().min(chunk_rows.max(1));
+            let mut rows = waiting.split_off(waiting.len() - count);
+            rows.reverse();
+            let (writer, number) = self.writing.marks.next(part);
+            self.writing.held = Some(Held::from((part, writer, number, rows)));
+            match self.attempt(&table, &list).await {
                 Tried::Written => {
                     self.writing.outcome.rows += count;
-                    chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS_MAX);
+                    chunk_rows = (chunk_rows * 2).min(rows_max);
                 }
                 Tried::Refused(error) if count == 1 => {
-                    let shown = put(&rows[0]).iter().map(Value::shown).collect::<Vec<_>>();
-                    let columns = table.names().into_iter().zip(shown).collect();
+                    let held = self.writing.held.as_mut().expect("it was put there above");
+                    let row = values(tables, part, &table, &list(&mut held.rows)[0]);
+                    let columns = table.names().into_iter().zip(row.iter().map(Value::shown));
+                    let columns = columns.collect();
                     let dead = DeadRow { table: table.name, columns, error };
                     self.writing.outcome.dead.push(dead);
                 }
                 Tried::Refused(_) => {
                     chunk_rows = count / 2;
-                    list(&mut self.writing.batch).append(&mut rows);
+                    self.put_back(&list);
                 }
                 Tried::Unknown(error) => {
                     self.writing.outcome.error.get_or_insert(error);
@@ -362,8 +356,7 @@ impl Writer<'_> {
                 }
                 Tried::Failed(error) => {
                     self.writing.outcome.error.get_or_insert(error);
-                    list(&mut self.writing.batch).append(&mut rows);
-                    self.writing.held = None;
+                    self.put_back(&list);
                     // A table that is locked, or not there, holds up no other.
                     return self.connection.is_sound();
                 }
@@ -372,30 +365,51 @@ impl Writer<'_> {
         }
     }
 
-    /// Tries to write a chunk, under its mark where it adds.
-    async fn attempt(&mut self, part: Part, mark: (i64, i64), statement: Statement) -> Tried {
-        let marked = part.adds() && self.writing.marks.are_kept;
+    /// Puts what is held, which is not written, back to the rows that are not on their way.
+    fn put_back<R>(&mut self, list: &impl Fn(&mut Batch) -> &mut Vec<R>) {
+        let Some(mut held) = self.writing.held.take() else { return };
+        let rows = std::mem::take(list(&mut held.rows));
+        list(&mut self.writing.batch).extend(rows.into_iter().rev());
+    }
+
+    /// Tries to write what is held, under its mark where it adds.
+    async fn attempt<R: Fields>(
+        &mut self,
+        table: &Table,
+        list: &impl Fn(&mut Batch) -> &mut Vec<R>,
+    ) -> Tried {
+        let Self { connection, tables, writing } = self;
+        let held = writing.held.as_mut().expect("whoever tries holds something");
+        let (part, mark) = (held.part, (held.writer, held.number));
+        let marked = part.adds() && writing.marks.are_kept;
+        let mut rows = &list(&mut held.rows)[..];
         let written = async {
-            self.connection.begin().await?;
-            if marked && !self.connection.mark(part, mark).await? {
+            connection.begin().await?;
+            if marked && !connection.mark(part, mark).await? {
                 return Ok(false);
             }
-            self.connection.execute(statement).await?;
+            while !rows.is_empty() {
+                let put = |row: &R| values(*tables, part, table, row);
+                let bytes_max = connection.statement_bytes_max;
+                let (count, statement) = statement(rows, bytes_max, connection.dialect, table, put);
+                connection.execute(statement).await?;
+                rows = &rows[count..];
+            }
             Ok(true)
         };
         match written.await {
-            Ok(true) => match self.connection.commit().await {
+            Ok(true) => match connection.commit().await {
                 Ok(()) => Tried::Written,
                 Err(failure) if marked => Tried::Unknown(failure.into()),
                 // Written twice is the same as once, or there is nowhere to put a mark.
                 Err(failure) => Tried::Failed(failure.into()),
             },
             Ok(false) => {
-                self.connection.rollback().await;
+                connection.rollback().await;
                 Tried::Written
             }
             Err(failure) => {
-                self.connection.rollback().await;
+                connection.rollback().await;
                 match failure {
                     Failure::Refused(what) | Failure::TooLarge(what) => Tried::Refused(what),
                     Failure::Error(error) => Tried::Failed(error),
@@ -403,30 +417,26 @@ impl Writer<'_> {
             }
         }
     }
+}
 
-    /// Whether a chunk has been written, by its mark alone.
-    async fn look(&mut self, part: Part, mark: (i64, i64)) -> Tried {
-        match self.connection.marked(part, mark.0).await {
-            Ok(Some(number)) if number >= mark.1 => Tried::Written,
-            Ok(_) => Tried::Refused("longer than the server takes".to_owned()),
-            Err(error) => Tried::Failed(error),
-        }
+fn chunk_rows_max(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::MySql | Dialect::Postgres => STATEMENT_ROWS_MAX,
+        Dialect::Sqlite => SQLITE_CHUNK_ROWS_MAX,
     }
 }
 
-/// How many rows from the end of a list are written at once, and the statement that does.
-fn chunk<R>(
-    waiting: &[R],
-    rows_max: usize,
+/// How many rows from the first on are written at once, and the statement that does.
+fn statement<R>(
+    rows: &[R],
     bytes_max: usize,
     dialect: Dialect,
     table: &Table,
     put: impl Fn(&R) -> Vec<Value>,
 ) -> (usize, Statement) {
-    let mut count = waiting.len().min(rows_max.max(1));
+    let mut count = rows.len().min(STATEMENT_ROWS_MAX);
     loop {
-        let rows = waiting.iter().rev().take(count);
-        let statement = table.statement(dialect, rows.map(&put));
+        let statement = table.statement(dialect, rows[..count].iter().map(&put));
         if statement.bytes() <= bytes_max || count == 1 {
             return (count, statement);
         }

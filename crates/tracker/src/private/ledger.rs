@@ -62,11 +62,15 @@ impl Ledger<'_> {
             let mut shard = shards.at(number);
             let TorrentShard { torrents, pending, .. } = &mut *shard;
             let before = pending.rows();
-            if before != 0 {
-                since_secs = since_secs.min(pending.since_secs);
-                pending.take(torrents, &mut batch, rows_max);
-                self.private.count_rows(before, pending.rows());
+            if before == 0 {
+                pending.give_back_room();
+                continue;
             }
+            since_secs = since_secs.min(pending.since_secs);
+            let peers = pending.take(torrents, &mut batch, rows_max);
+            self.private.count_rows(before, pending.rows());
+            drop(shard);
+            peers.into_iter().for_each(|entry| entry.put_into(&mut batch));
         }
         let members = batch.members.len();
         self.take_credit(&mut batch, rows_max, &mut since_secs);
@@ -85,13 +89,18 @@ impl Ledger<'_> {
                 return;
             }
             let before = shard.credit.len();
-            if before != 0 {
-                *since_secs = shard.credit_since_secs.min(*since_secs);
+            if before == 0 {
+                shard.credit.give_back_room();
+                continue;
             }
-            while batch.rows() < rows_max
-                && let Some(row) = shard.credit.pop()
-            {
-                batch.members.push(row);
+            *since_secs = shard.credit_since_secs.min(*since_secs);
+            let room = rows_max - batch.rows();
+            match before <= room {
+                true => batch.members.append(&mut shard.credit.take_all()),
+                false => {
+                    let rows = core::iter::from_fn(|| shard.credit.pop());
+                    batch.members.extend(rows.take(room));
+                }
             }
             self.private.count_rows(before, shard.credit.len());
         }

@@ -61,25 +61,7 @@ impl Row for TokenUse {
 }
 
 impl PeerEntry {
-    /// The two as one row, of which `self` came after `before`.
-    fn after(self, before: Self) -> Self {
-        let changed = match (self.changed, before.changed) {
-            // Seen again with nothing moved: the speed is none by now.
-            (None, Some(before)) => Some(Changed { upload_speed: 0, download_speed: 0, ..before }),
-            (Some(now), Some(before)) => Some(Changed {
-                user_agent: match now.user_agent.is_empty() {
-                    true => before.user_agent,
-                    false => now.user_agent,
-                },
-                completed_at_secs: now.completed_at_secs.or(before.completed_at_secs),
-                ..now
-            }),
-            (now, None) => now,
-        };
-        Self { changed, ..self }
-    }
-
-    fn put_into(self, batch: &mut Batch) {
+    pub(super) fn put_into(self, batch: &mut Batch) {
         let Self { key, announces, timespent_secs, seedtime_secs, at_secs, changed } = self;
         let Some(changed) = changed else {
             batch.visits.push(PeerVisit { key, announces, timespent_secs, seedtime_secs, at_secs });
@@ -103,6 +85,25 @@ impl PeerEntry {
             user_agent: String::from(&*changed.user_agent),
             completed_at_secs: changed.completed_at_secs,
         });
+    }
+}
+
+impl Changed {
+    /// What is written of two of a peer's rows, of which `now` came after `before`.
+    fn merged(now: Option<Self>, before: Option<Self>) -> Option<Self> {
+        match (now, before) {
+            // Seen again with nothing moved: the speed is none by now.
+            (None, Some(before)) => Some(Self { upload_speed: 0, download_speed: 0, ..before }),
+            (Some(now), Some(before)) => Some(Self {
+                user_agent: match now.user_agent.is_empty() {
+                    true => before.user_agent,
+                    false => now.user_agent,
+                },
+                completed_at_secs: now.completed_at_secs.or(before.completed_at_secs),
+                ..now
+            }),
+            (now, None) => now,
+        }
     }
 }
 
@@ -240,9 +241,9 @@ impl Pending {
             Some(place) => {
                 let waiting = self.peers.row_mut(place);
                 self.changed -= usize::from(waiting.changed.is_some());
-                let merged = entry.after(waiting.clone());
-                self.changed += usize::from(merged.changed.is_some());
-                *waiting = merged;
+                let changed = Changed::merged(entry.changed, waiting.changed.take());
+                *waiting = PeerEntry { changed, ..entry };
+                self.changed += usize::from(waiting.changed.is_some());
             }
             None if is_full => {
                 self.left_out.count(&entry);
@@ -281,13 +282,14 @@ impl Pending {
         self.expired_tokens.push(token);
     }
 
-    /// Moves rows into `batch` until it has `rows_max`.
+    /// Moves rows into `batch` until it has `rows_max`; those of peers are returned, to be put
+    /// there once nobody waits.
     pub(super) fn take(
         &mut self,
         torrents: &mut Table<TorrentSlot>,
         batch: &mut Batch,
         rows_max: usize,
-    ) {
+    ) -> Vec<PeerEntry> {
         let mut room = rows_max.saturating_sub(batch.rows());
         while room != 0
             && let Some(id) = self.torrents.pop()
@@ -310,13 +312,19 @@ impl Pending {
             batch.token_uses.push(used);
             room -= 1;
         }
-        while room != 0
-            && let Some(entry) = self.peers.pop()
-        {
-            self.changed -= usize::from(entry.changed.is_some());
-            entry.put_into(batch);
-            room -= 1;
+        if self.peers.len() <= room {
+            self.changed = 0;
+            return self.peers.take_all();
         }
+        let peers: Vec<_> = core::iter::from_fn(|| self.peers.pop()).take(room).collect();
+        self.changed -= peers.iter().filter(|entry| entry.changed.is_some()).count();
+        peers
+    }
+
+    /// Gives back what a burst of rows has made.
+    pub(super) fn give_back_room(&mut self) {
+        self.peers.give_back_room();
+        self.token_uses.give_back_room();
     }
 
     /// Takes back what was owed to a torrent's row.
@@ -332,7 +340,7 @@ impl Pending {
             Some(place) => {
                 let waiting = self.peers.row_mut(place);
                 self.changed -= usize::from(waiting.changed.is_some());
-                *waiting = waiting.clone().after(entry);
+                waiting.changed = Changed::merged(waiting.changed.take(), entry.changed);
                 self.changed += usize::from(waiting.changed.is_some());
             }
             None => {

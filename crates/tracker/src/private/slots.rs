@@ -74,6 +74,15 @@ impl<T: Copy> Slots<T> {
         *self = grown;
     }
 
+    /// Takes out all items. Room for `count` stays, and no more than twice that.
+    pub(super) fn clear(&mut self, count: usize) {
+        if 2 * count.max(SLOTS_MORE) < self.room() {
+            *self = Self::with_room(count);
+        }
+        self.slots.fill(None);
+        self.len = 0;
+    }
+
     /// Items that find room at most.
     fn room(&self) -> usize {
         self.slots.len() * 4 / 5

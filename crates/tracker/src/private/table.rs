@@ -269,12 +269,23 @@ impl<R: Row> Table<R> {
         let last = self.rows.len().checked_sub(1)?;
         self.unindex(last);
         let row = self.rows.pop();
-        // What a burst has made is given back once it is over.
+        self.give_back_room();
+        row
+    }
+
+    /// Takes out all rows, at once and for less than one after the other. Room for as many stays.
+    pub(super) fn take_all(&mut self) -> Vec<R> {
+        let count = self.rows.len();
+        self.index.clear(count);
+        core::mem::replace(&mut self.rows, Vec::with_capacity(count))
+    }
+
+    /// Where there are no rows, gives back what a burst has made once it is over.
+    pub(super) fn give_back_room(&mut self) {
         if self.rows.is_empty() && ROWS_KEPT < self.rows.capacity() {
             self.rows = Vec::new();
             self.index = Slots::new();
         }
-        row
     }
 
     fn unindex(&mut self, place: usize) {
@@ -336,6 +347,16 @@ mod tests {
                 3 => {
                     let row = *table.find_or_put((key, step));
                     assert_eq!(row.1, *model.entry(key).or_insert(step));
+                }
+                _ if rng.below(100) == 0 => {
+                    let rows: Vec<_> = model.iter().map(|(&key, &value)| (key, value)).collect();
+                    let mut taken = table.take_all();
+                    taken.sort_unstable();
+                    assert_eq!(taken, rows);
+                    model.clear();
+                    if rng.below(2) == 0 {
+                        table.give_back_room();
+                    }
                 }
                 _ => {
                     if rng.below(50) == 0 {
