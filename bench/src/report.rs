@@ -21,7 +21,12 @@ impl Report {
         let default = || PathBuf::from("bench/results");
         let directory = (!options.is_dry).then(|| options.results.clone().unwrap_or_else(default));
         let mut report = Self { name: name.to_owned(), text: String::new(), directory };
-        let command: Vec<_> = std::env::args().skip(1).collect();
+        // Where things lie on this machine is of no use to anybody else.
+        let name_of = |word: String| match word.rsplit_once('/') {
+            Some((folders, name)) if folders.starts_with('/') => name.to_owned(),
+            _ => word,
+        };
+        let command: Vec<_> = std::env::args().skip(1).map(name_of).collect();
         report.line(&format!("# bench {name}, {}\n", today()));
         report.line(&format!("- machine: {}", machine()));
         report.line(&format!("- commit: {}", commit()));

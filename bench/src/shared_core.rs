@@ -42,6 +42,9 @@ const TIMEOUT_TRUE: Duration = Duration::from_secs(2850);
 const WARM_ROUNDS: u32 = 3;
 /// Rounds that count.
 const ROUNDS: u32 = 3;
+/// So many peers an announce are told at least where nodes keep up: one in six of those seen again,
+/// and one in twenty that comes or goes.
+const TOLD_LEAST: f64 = 0.2;
 /// Announces between two looks at the clock.
 const BURST: u32 = 64;
 /// Commands in one go of what others do.
@@ -268,12 +271,13 @@ impl Shaped {
         let elapsed = (after.at - before.at).as_secs_f64();
         let announces = f64::from(peers) * f64::from(ROUNDS);
         let cpu = (after.redis.cpu - before.redis.cpu).as_secs_f64();
+        let told = (after.peers_told - before.peers_told) as f64 / announces;
         let mut row = vec![
             nodes.to_string(),
             label.to_owned(),
             thousands(announces / elapsed),
             thousands(announces / cpu),
-            format!("{:.3}", (after.peers_told - before.peers_told) as f64 / announces),
+            format!("{told:.3}"),
             format!("{:.3}", (after.redis.scripts - before.redis.scripts) / announces),
             format!("{:.0}", (after.redis.bytes - before.redis.bytes) / announces),
             format!("{:.0} %", 100.0 * cpu / elapsed),
@@ -281,6 +285,8 @@ impl Shaped {
         ];
         if before.failures < after.failures {
             row[2].push_str(" (Redis did not answer in time: told anew)");
+        } else if told < TOLD_LEAST {
+            row[2].push_str(" (nodes fell behind)");
         }
         Ok(row)
     }

@@ -39,7 +39,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// Where announces wait for swarms, the next pipeline leaves so long after the last: each costs
 /// Redis as much as some ten swarms in it do.
-const COLD_GAP: Duration = Duration::from_millis(4);
+const COLD_GAP: Duration = Duration::from_millis(8);
 
 /// Most swarms in one pipeline. Others follow at once.
 const SWARMS_MAX: usize = 2000;
