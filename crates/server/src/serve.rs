@@ -36,7 +36,7 @@ use crate::privileges::{self, Paths};
 use crate::settings::Settings;
 use crate::shared::Carrier;
 use crate::signals::{self, Signal};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Haste, Snapshot};
 use crate::sockets::{self, Bound};
 use crate::stats::{Source, Workers};
 use crate::stop::Stop;
@@ -318,7 +318,7 @@ impl Running {
             left => warn!("{left} threads did not end in time"),
         }
         if let Some(snapshot) = &self.snapshot {
-            snapshot.save(self.tracker.swarms(), clock.now());
+            snapshot.save(self.tracker.swarms(), clock.now(), Haste::Urgent);
         }
         match outcome? {
             End::Stop => Ok(()),

@@ -33,6 +33,23 @@ const PART_BYTES_MAX: u32 = 1 << 30;
 /// Between two parts and two tables, so that announces have their turn.
 const PAUSE: Duration = Duration::from_micros(50);
 
+/// Whether anybody is to have a turn meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Announces go on.
+    Gentle,
+    /// Nobody is answered until it is written.
+    Urgent,
+}
+
+impl Haste {
+    fn pause(self) {
+        if self == Self::Gentle {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
 /// Why a snapshot cannot be used.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -90,7 +107,7 @@ impl Snapshot {
         let mut last = Instant::now();
         while !stop.is_requested() {
             if interval <= last.elapsed() {
-                self.save(swarms, clock.now());
+                self.save(swarms, clock.now(), Haste::Gentle);
                 last = Instant::now();
             }
             thread::sleep(LOOK_EVERY);
@@ -98,10 +115,10 @@ impl Snapshot {
     }
 
     /// Writes the snapshot. What goes wrong is logged, and the old one stays.
-    pub(crate) fn save(&self, swarms: &Swarms, now: Now) {
+    pub(crate) fn save(&self, swarms: &Swarms, now: Now, haste: Haste) {
         let started = Instant::now();
         let path = self.path.display();
-        match self.write(swarms, now) {
+        match self.write(swarms, now, haste) {
             Ok(bytes) => {
                 info!("{path}: {bytes} bytes written in {} ms", started.elapsed().as_millis());
             }
@@ -109,7 +126,7 @@ impl Snapshot {
         }
     }
 
-    fn write(&self, swarms: &Swarms, now: Now) -> io::Result<u64> {
+    fn write(&self, swarms: &Swarms, now: Now, haste: Haste) -> io::Result<u64> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -118,7 +135,7 @@ impl Snapshot {
         // Who downloads what is nobody else's to read.
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let mut out = BufWriter::new(file);
-        let bytes = write(&mut out, self.peer_ids, swarms, now)?;
+        let bytes = write(&mut out, self.peer_ids, swarms, now, haste)?;
         out.into_inner()?.sync_all()?;
         fs::rename(new, &self.path)?;
         Ok(bytes)
@@ -131,6 +148,7 @@ pub(crate) fn write(
     peer_ids: PeerIds,
     swarms: &Swarms,
     now: Now,
+    haste: Haste,
 ) -> io::Result<u64> {
     let mut bytes = MAGIC.len() as u64 + 9;
     out.write_all(&MAGIC)?;
@@ -139,7 +157,7 @@ pub(crate) fn write(
     let mut part = Vec::new();
     for number in 0..Swarms::SNAPSHOT_PARTS {
         part.clear();
-        swarms.save(number, &mut part, || thread::sleep(PAUSE));
+        swarms.save(number, &mut part, || haste.pause());
         let length = u32::try_from(part.len()).ok().filter(|length| *length <= PART_BYTES_MAX);
         let length = length.ok_or_else(|| io::Error::other("a part is too long"))?;
         out.write_all(&length.to_le_bytes())?;

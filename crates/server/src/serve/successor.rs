@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use super::failure::{Failure, start_failure};
 use crate::cli::ONLY_CHECK;
 use crate::privileges::Paths;
-use crate::snapshot;
+use crate::snapshot::{self, Haste};
 use crate::stop::LOOK_EVERY;
 
 /// How long the new program may take to say that it could start: large lists take seconds.
@@ -115,7 +115,7 @@ pub(super) fn leave(
     let mut out = BufWriter::new(file_in_memory()?);
     out.write_all(&key.0)?;
     if let Some((swarms, peer_ids)) = swarms {
-        snapshot::write(&mut out, peer_ids, swarms, now)?;
+        snapshot::write(&mut out, peer_ids, swarms, now, Haste::Urgent)?;
     }
     let mut file = out.into_inner()?;
     file.rewind()?;
