@@ -147,9 +147,9 @@ impl Store {
     }
 
     /// Writes a batch. Rows of it that are not in SQL afterwards are in [`Outcome::left`], to be
-    /// put back, or in [`Outcome::dead`]; at most one transaction more is held here, of which nobody
-    /// knows yet, and which the next call finds out about first. Where nothing is written, the
-    /// batch is dropped.
+    /// put back, or in [`Outcome::dead`]; at most one transaction more is held here, of which
+    /// nobody knows yet, and which the next call finds out about first. Where nothing is written,
+    /// the batch is dropped.
     ///
     /// Who stops waiting for it loses nothing, unless two write at once: [`Store::take_back`]
     /// gives the rest of the batch.
