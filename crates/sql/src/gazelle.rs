@@ -32,6 +32,8 @@ pub(crate) struct Gazelle {
     peer_ip_chars: usize,
     /// Characters of `xbt_snatched.IP`.
     snatch_ip_chars: usize,
+    /// Whether other trackers write the same tables, so that sums are added to and never set.
+    is_shared: bool,
     /// Whether it was said that an address did not fit.
     is_told_of_addresses: AtomicBool,
     /// Whether it was said that torrents without info_hash cannot be removed.
@@ -106,6 +108,42 @@ const OPS_TORRENTS: Table = Table {
     ],
 };
 
+const SHARED_WHATCD_TORRENTS: Table = Table {
+    columns: &[
+        ("ID", Field::Torrent),
+        ("Seeders", Field::Seeders),
+        ("Leechers", Field::Leechers),
+        ("Snatched", Field::Completed),
+        ("balance", Field::BalanceDelta),
+    ],
+    sets: &[
+        ("Seeders", Set::New),
+        ("Leechers", Set::New),
+        ("Snatched", Set::Add),
+        ("balance", Set::Add),
+        WHATCD_TORRENTS.sets[4],
+    ],
+    ..WHATCD_TORRENTS
+};
+
+const SHARED_OPS_TORRENTS: Table = Table {
+    columns: &[
+        ("TorrentID", Field::Torrent),
+        ("Seeders", Field::Seeders),
+        ("Leechers", Field::Leechers),
+        ("Snatched", Field::Completed),
+        ("Balance", Field::BalanceDelta),
+    ],
+    sets: &[
+        ("Seeders", Set::New),
+        ("Leechers", Set::New),
+        ("Snatched", Set::Add),
+        ("Balance", Set::Add),
+        OPS_TORRENTS.sets[4],
+    ],
+    ..OPS_TORRENTS
+};
+
 const PEERS: Table = Table {
     name: "xbt_files_users",
     columns: &[
@@ -140,7 +178,7 @@ const PEERS: Table = Table {
         ("announced", Set::New),
         ("ip", Set::New),
         ("useragent", Set::FillText),
-        ("mtime", Set::New),
+        ("mtime", Set::Latest),
     ],
 };
 
@@ -163,7 +201,7 @@ const VISITS: Table = Table {
         ("downspeed", Set::To("0")),
         ("timespent", Set::New),
         ("announced", Set::New),
-        ("mtime", Set::New),
+        ("mtime", Set::Latest),
     ],
 };
 
@@ -198,7 +236,11 @@ const TOKEN_USES: Table = Table {
 
 impl Gazelle {
     /// Looks what tables there are.
-    pub(crate) async fn open(database: &Database, asked: GazelleDialect) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        database: &Database,
+        asked: GazelleDialect,
+        is_shared: bool,
+    ) -> Result<Self, Error> {
         let mut connection = database.acquire().await?;
         let listed = "SELECT TABLE_NAME FROM information_schema.TABLES \
                       WHERE TABLE_SCHEMA = DATABASE() LIMIT 10000";
@@ -228,6 +270,7 @@ impl Gazelle {
             agent_chars: chars(&mut connection, PEERS.name, "useragent", 51).await?,
             peer_ip_chars: chars(&mut connection, PEERS.name, "ip", 15).await?,
             snatch_ip_chars: chars(&mut connection, SNATCHES.name, "IP", 15).await?,
+            is_shared,
             is_told_of_addresses: AtomicBool::new(false),
             is_told_of_cleaning: AtomicBool::new(false),
         };
@@ -263,6 +306,38 @@ impl Gazelle {
             "UPDATE {torrents} SET Seeders = 0, Leechers = 0 WHERE Seeders <> 0 OR Leechers <> 0"
         );
         connection.execute_at_length(&cleared).await?;
+        Ok(())
+    }
+
+    fn torrents(&self) -> Table {
+        match (self.dialect, self.is_shared) {
+            (GazelleDialect::Ops, false) => OPS_TORRENTS,
+            (GazelleDialect::Ops, true) => SHARED_OPS_TORRENTS,
+            (_, false) => WHATCD_TORRENTS,
+            (_, true) => SHARED_WHATCD_TORRENTS,
+        }
+    }
+
+    /// Says of peers not heard from since `before_secs` that they are not here, and of torrents
+    /// without any other that they have none.
+    pub(crate) async fn sweep(
+        &self,
+        connection: &mut Connection,
+        before_secs: u64,
+    ) -> Result<(), Error> {
+        let Table { name: torrents, keys: [id, ..], .. } = self.torrents() else { return Ok(()) };
+        for sql in [
+            format!(
+                "UPDATE xbt_files_users SET active = 0 WHERE active <> 0 AND mtime < {before_secs}"
+            ),
+            format!(
+                "UPDATE {torrents} SET Seeders = 0, Leechers = 0 \
+                 WHERE (Seeders <> 0 OR Leechers <> 0) AND NOT EXISTS (SELECT 1 \
+                 FROM xbt_files_users x WHERE x.fid = {torrents}.{id} AND x.active <> 0)"
+            ),
+        ] {
+            connection.execute_at_length(&sql).await?;
+        }
         Ok(())
     }
 
@@ -317,8 +392,7 @@ impl Tables for Gazelle {
         Some(match part {
             Part::Members if is_ops => OPS_MEMBERS,
             Part::Members => WHATCD_MEMBERS,
-            Part::Torrents if is_ops => OPS_TORRENTS,
-            Part::Torrents => WHATCD_TORRENTS,
+            Part::Torrents => self.torrents(),
             Part::Peers => PEERS,
             Part::Visits => VISITS,
             Part::Snatches => SNATCHES,

@@ -60,6 +60,9 @@ pub struct Options {
     pub schema: Schema,
     /// Whether nothing is ever written.
     pub readonly: bool,
+    /// Whether other trackers write the same tables: nothing of theirs is cleared at the start, and
+    /// sums are added to and never set.
+    pub shared: bool,
     /// Connections at once, 1 to 4: the flush loop has one, reloads and the API share the others.
     pub connections_max: u32,
     /// How long a connection may take to be made.
@@ -76,6 +79,7 @@ impl Options {
             url: url.into(),
             schema,
             readonly: false,
+            shared: false,
             connections_max: 4,
             connect_time_max: Duration::from_secs(5),
             statement_time_max: Duration::from_secs(30),

@@ -106,8 +106,8 @@ const PEERS: Table = Table {
         ("address", Set::New),
         ("port", Set::New),
         ("user_agent", Set::FillText),
-        ("announced_at", Set::New),
         ("completed_at", Set::Fill),
+        ("announced_at", Set::Latest),
     ],
 };
 
@@ -132,7 +132,7 @@ const VISITS: Table = Table {
         ("announces", Set::New),
         ("timespent_secs", Set::New),
         ("seedtime_secs", Set::New),
-        ("announced_at", Set::New),
+        ("announced_at", Set::Latest),
     ],
 };
 
@@ -263,6 +263,23 @@ impl OwnTables {
             format!("UPDATE peers SET active = 0 WHERE active <> 0{others}"),
             "UPDATE torrents SET seeders = 0, leechers = 0 \
              WHERE seeders <> 0 OR leechers <> 0"
+                .to_owned(),
+        ] {
+            connection.execute_at_length(&sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Says of peers not heard from since `before_secs` that they are not here, and of torrents
+    /// without any other that they have none.
+    pub(crate) async fn sweep(connection: &mut Connection, before_secs: u64) -> Result<(), Error> {
+        for sql in [
+            format!(
+                "UPDATE peers SET active = 0 WHERE active <> 0 AND announced_at < {before_secs}"
+            ),
+            "UPDATE torrents SET seeders = 0, leechers = 0 \
+             WHERE (seeders <> 0 OR leechers <> 0) AND NOT EXISTS \
+             (SELECT 1 FROM peers WHERE peers.torrent_id = torrents.id AND peers.active <> 0)"
                 .to_owned(),
         ] {
             connection.execute_at_length(&sql).await?;

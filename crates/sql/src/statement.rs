@@ -40,6 +40,9 @@ pub(crate) enum How {
 pub(crate) enum Set {
     /// The value that comes.
     New,
+    /// The value that comes, a time. A row that comes with an earlier one than is there changes
+    /// nothing: several trackers may write, each in its own time. The last of the columns.
+    Latest,
     /// The sum of both.
     Add,
     /// The value that comes, but for NULL: then what is there stays.
@@ -207,25 +210,13 @@ impl Table {
             }
             statement.push(")");
         }
-        let sets = self.sets.iter().map(|(column, set)| match (set, dialect) {
-            (Set::New, Dialect::MySql) => format!("{column}=VALUES({column})"),
-            (Set::Add, Dialect::MySql) => format!("{column}={column}+VALUES({column})"),
-            (Set::Fill, Dialect::MySql) => {
-                format!("{column}=COALESCE(VALUES({column}),{column})")
+        let latest = self.latest();
+        let sets = self.sets.iter().map(|(column, set)| {
+            let value = self.upserted(dialect, column, *set);
+            match latest.filter(|_| dialect == Dialect::MySql) {
+                Some(at) => format!("{column}=IF(VALUES({at})>={at},{value},{column})"),
+                None => format!("{column}={value}"),
             }
-            (Set::FillText, Dialect::MySql) => {
-                format!("{column}=COALESCE(NULLIF(VALUES({column}),''),{column})")
-            }
-            (Set::FillText, _) => {
-                let name = self.name;
-                format!("{column}=COALESCE(NULLIF(excluded.{column},''),{name}.{column})")
-            }
-            (Set::New, _) => format!("{column}=excluded.{column}"),
-            (Set::Fill, _) => {
-                format!("{column}=COALESCE(excluded.{column},{}.{column})", self.name)
-            }
-            (Set::Add, _) => format!("{column}={}.{column}+excluded.{column}", self.name),
-            (Set::To(sql), _) => format!("{column}={sql}"),
         });
         let sets: Vec<String> = sets.collect();
         match dialect {
@@ -242,7 +233,44 @@ impl Table {
             statement.push(&format!("{key}=VALUES({key})"));
         }
         statement.push(&sets.join(","));
+        if let Some(at) = latest.filter(|_| dialect != Dialect::MySql) {
+            statement.push(&format!(" WHERE excluded.{at}>={}.{at}", self.name));
+        }
         statement
+    }
+
+    /// What a column of a row that is there becomes.
+    fn upserted(&self, dialect: Dialect, column: &str, set: Set) -> String {
+        let name = self.name;
+        match (set, dialect) {
+            (Set::New | Set::Latest, Dialect::MySql) => format!("VALUES({column})"),
+            (Set::Add, Dialect::MySql) => format!("{column}+VALUES({column})"),
+            (Set::Fill, Dialect::MySql) => format!("COALESCE(VALUES({column}),{column})"),
+            (Set::FillText, Dialect::MySql) => {
+                format!("COALESCE(NULLIF(VALUES({column}),''),{column})")
+            }
+            (Set::FillText, _) => {
+                format!("COALESCE(NULLIF(excluded.{column},''),{name}.{column})")
+            }
+            (Set::New | Set::Latest, _) => format!("excluded.{column}"),
+            (Set::Fill, _) => format!("COALESCE(excluded.{column},{name}.{column})"),
+            (Set::Add, _) => format!("{name}.{column}+excluded.{column}"),
+            (Set::To(sql), _) => sql.to_owned(),
+        }
+    }
+
+    /// The column by which a row that comes is told to be the later one.
+    fn latest(&self) -> Option<&'static str> {
+        let (column, set) = self.sets.last()?;
+        (*set == Set::Latest).then_some(column)
+    }
+
+    /// By what rows that come are found among those that are there, where they are no later; with
+    /// `plus` before what comes.
+    fn joined(&self, plus: &str) -> String {
+        let keys = self.keys.iter().map(|key| format!("t.{key}={plus}d.{key}"));
+        let later = self.latest().map(|at| format!("d.{at}>=t.{at}"));
+        keys.chain(later).collect::<Vec<_>>().join(" AND ")
     }
 
     /// MariaDB's and MySQL's way, also in the oldest: the rows as a table of their own, each looked
@@ -261,12 +289,10 @@ impl Table {
                 }
             }
         }
-        let keys = self.keys.iter().map(|key| format!("t.{key}=d.{key}"));
-        let keys: Vec<String> = keys.collect();
-        let (name, keys) = (self.name, keys.join(" AND "));
+        let (name, keys) = (self.name, self.joined(""));
         statement.push(&format!(") d STRAIGHT_JOIN {name} t ON {keys} SET "));
         let sets = self.sets.iter().map(|(column, set)| match set {
-            Set::New => format!("t.{column}=d.{column}"),
+            Set::New | Set::Latest => format!("t.{column}=d.{column}"),
             Set::Add => format!("t.{column}=t.{column}+d.{column}"),
             Set::Fill => format!("t.{column}=COALESCE(d.{column},t.{column})"),
             Set::FillText => format!("t.{column}=COALESCE(NULLIF(d.{column},''),t.{column})"),
@@ -285,7 +311,7 @@ impl Table {
             statement.push(")");
         }
         let sets = self.sets.iter().map(|(column, set)| match set {
-            Set::New => format!("{column}=d.{column}"),
+            Set::New | Set::Latest => format!("{column}=d.{column}"),
             Set::Add => format!("{column}=t.{column}+d.{column}"),
             Set::Fill => format!("{column}=COALESCE(d.{column},t.{column})"),
             Set::FillText => format!("{column}=COALESCE(NULLIF(d.{column},''),t.{column})"),
@@ -294,9 +320,8 @@ impl Table {
         // The plus keeps SQLite from what it does by itself with many rows: to go through the whole
         // table and look each of its rows up among those that come.
         let plus = if dialect == Dialect::Sqlite { "+" } else { "" };
-        let keys = self.keys.iter().map(|key| format!("t.{key}={plus}d.{key}"));
-        let (sets, keys): (Vec<_>, Vec<_>) = (sets.collect(), keys.collect());
-        let (name, sets, keys) = (self.name, sets.join(","), keys.join(" AND "));
+        let (name, keys) = (self.name, self.joined(plus));
+        let sets = sets.collect::<Vec<_>>().join(",");
         statement.push(&format!(") UPDATE {name} AS t SET {sets} FROM d WHERE {keys}"));
         statement
     }
@@ -357,6 +382,28 @@ mod tests {
             "WITH d(id,n,s) AS (VALUES (1,x'00ff',?),(-2,x'00ff',?)) \
              UPDATE sums AS t SET n=t.n+d.n,s=d.s FROM d WHERE t.id=+d.id",
         );
+    }
+
+    #[test]
+    fn row_that_is_earlier_than_what_is_there_changes_nothing() {
+        let check = |how, dialect, end: &str| {
+            let table =
+                Table { how, made: &[], sets: &[("s", Set::New), ("n", Set::Latest)], ..SUMS };
+            let statement = table.statement(dialect, rows());
+            assert!(statement.sql.ends_with(end), "{}", statement.sql);
+        };
+        check(
+            How::Upsert,
+            Dialect::MySql,
+            "KEY UPDATE s=IF(VALUES(n)>=n,VALUES(s),s),n=IF(VALUES(n)>=n,VALUES(n),n)",
+        );
+        check(
+            How::Upsert,
+            Dialect::Sqlite,
+            "SET s=excluded.s,n=excluded.n WHERE excluded.n>=sums.n",
+        );
+        check(How::Update, Dialect::MySql, "t ON t.id=d.id AND d.n>=t.n SET t.s=d.s,t.n=d.n");
+        check(How::Update, Dialect::Postgres, "FROM d WHERE t.id=d.id AND d.n>=t.n");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Store {
                 return Err(Error::Setup(what));
             }
             Schema::Gazelle(dialect) => {
-                AnyTables::Gazelle(Gazelle::open(&database, dialect).await?)
+                AnyTables::Gazelle(Gazelle::open(&database, dialect, options.shared).await?)
             }
             Schema::Own => {
                 if !options.readonly {
@@ -143,6 +143,21 @@ impl Store {
         match &self.tables {
             AnyTables::Gazelle(gazelle) => gazelle.clear(&mut connection, kept_since_secs).await,
             AnyTables::Own(_) => OwnTables::clear(&mut connection, kept_since_secs).await,
+        }
+    }
+
+    /// Says in the database that peers not heard from since `before_secs` (seconds since 1970) are
+    /// not here. For trackers that share it, at the start instead of [`Store::clear`] and from time
+    /// to time: nobody else says so of a tracker that died. Goes through all peers; nothing where
+    /// nothing is written.
+    pub async fn sweep(&self, before_secs: u64) -> Result<(), Error> {
+        if self.readonly {
+            return Ok(());
+        }
+        let mut connection = self.database.acquire().await?;
+        match &self.tables {
+            AnyTables::Gazelle(gazelle) => gazelle.sweep(&mut connection, before_secs).await,
+            AnyTables::Own(_) => OwnTables::sweep(&mut connection, before_secs).await,
         }
     }
 
