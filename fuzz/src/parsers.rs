@@ -236,7 +236,7 @@ pub fn gazelle_request(data: &[u8]) {
                 );
             }
         }
-        Word::Update => match Update::parse(request.query) {
+        Word::Update => match Update::parse(request.query).inspect(written_as_read) {
             Ok(Update::RemoveUsers { passkeys }) => {
                 assert!(!passkeys.is_empty() && passkeys.len() * 32 <= request.query.len());
             }
@@ -251,4 +251,11 @@ pub fn gazelle_request(data: &[u8]) {
             Err(error) => assert!(!error.to_string().is_empty()),
         },
     }
+}
+
+/// What is told onwards of an update is read as that update.
+fn written_as_read(update: &Update<'_>) {
+    let mut query = Vec::new();
+    update.write(&mut query);
+    assert_eq!(Update::parse(&query).as_ref(), Ok(update));
 }

@@ -3,6 +3,8 @@
 //! Only info_hashes are escaped. All else stands as it is, passkeys of many members one after the
 //! other.
 
+mod write;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -309,6 +311,10 @@ mod tests {
     fn check(query: &str, update: &Update<'_>) {
         let query = format!("action={query}");
         assert_eq!(Update::parse(query.as_bytes()).as_ref(), Ok(update), "{query}");
+        let mut written = Vec::new();
+        update.write(&mut written);
+        let text = String::from_utf8_lossy(&written);
+        assert_eq!(Update::parse(&written).as_ref(), Ok(update), "told onwards: {text}");
     }
 
     #[test]
