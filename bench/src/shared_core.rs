@@ -101,6 +101,7 @@ impl Local {
             prefix: "bench:".to_owned(),
             key: None,
             agreed: Box::new(|_| {}),
+            site: None,
             status: Arc::clone(&status),
         };
         let stop = Arc::<AtomicBool>::default();

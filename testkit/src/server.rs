@@ -161,7 +161,7 @@ fn stats(connection: &mut http::Connection) -> Result<serde_json::Value, String>
 
 impl Counts {
     /// Reads a whole scrape reply of one swarm (BEP 48).
-    fn parse(reply: &[u8], info_hash: [u8; 20]) -> Option<Self> {
+    pub fn parse(reply: &[u8], info_hash: [u8; 20]) -> Option<Self> {
         let reply = Value::parse(reply)?;
         let swarm = reply.get("files")?.get(info_hash)?;
         let count = |key| swarm.get(key)?.as_u32();

@@ -87,8 +87,20 @@ impl Client {
 
     /// Announces.
     pub fn announce(&mut self, announce: &Announce) -> Result<Announced, String> {
+        self.announce_as("", announce, 0, 0)
+    }
+
+    /// Announces to `path` (BEP 41), at most 255 bytes and empty for none, with the bytes that were
+    /// uploaded and downloaded.
+    pub fn announce_as(
+        &mut self,
+        path: &str,
+        announce: &Announce,
+        uploaded: u64,
+        downloaded: u64,
+    ) -> Result<Announced, String> {
         let mut request = [announce.info_hash, announce.peer_id].concat();
-        for amount in [0, announce.left, 0] {
+        for amount in [downloaded, announce.left, uploaded] {
             request.extend(amount.to_be_bytes());
         }
         request.extend(announce.event.to_be_bytes());
@@ -96,6 +108,11 @@ impl Client {
         request.extend(b"bbbbcccc");
         request.extend(announce.numwant.to_be_bytes());
         request.extend(announce.port.to_be_bytes());
+        if !path.is_empty() {
+            let length = u8::try_from(path.len()).map_err(|_| format!("{path} is too long"))?;
+            request.extend([2, length]);
+            request.extend(path.as_bytes());
+        }
         let reply = self.ask(1, &request)?;
         let [interval_secs, leechers, seeders] = numbers(&reply, self.server)?;
         let peers = match self.server {

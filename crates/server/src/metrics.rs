@@ -180,6 +180,33 @@ fn shared(page: &mut Page, stats: &shared::Stats) {
         let name = format!("shared_{name}_total");
         page.single(Kind::Counter, &name, help, count);
     }
+    if let Some(members) = &stats.members {
+        shared_members(page, members);
+    }
+}
+
+fn shared_members(page: &mut Page, stats: &shared::MembersStats) {
+    let claims = "Announces of members that are not told yet.";
+    page.single(Kind::Gauge, "shared_waiting_claims", claims, stats.waiting_claims);
+    let help = "Swarms of members that are to be asked about.";
+    page.single(Kind::Gauge, "shared_waiting_member_swarms", help, stats.waiting_swarms);
+    let help = "Parts of the torrents to be told again.";
+    page.single(Kind::Gauge, "shared_members_catching_up", help, stats.catching_up);
+    let help = "Announces of members that found no room.";
+    page.single(Kind::Counter, "shared_dropped_claims_total", help, stats.dropped_claims);
+    let help = "Announces of members after which others were told before.";
+    page.single(Kind::Counter, "shared_late_claims_total", help, stats.late_claims);
+    let Some(updates) = &stats.updates else { return };
+    let help = "Updates of the site that other nodes are not told yet.";
+    page.single(Kind::Gauge, "shared_waiting_updates", help, updates.waiting);
+    for (name, help, count) in [
+        ("shared_updates_sent_total", "Updates told to other nodes.", updates.sent),
+        ("shared_updates_received_total", "Updates other nodes were told.", updates.heard),
+        ("shared_updates_dropped_total", "Updates that found no room.", updates.dropped),
+        ("shared_updates_missed_total", "Reads of the tables for updates.", updates.missed),
+    ] {
+        page.single(Kind::Counter, name, help, count);
+    }
 }
 
 fn private(page: &mut Page, stats: &PrivateStats) {

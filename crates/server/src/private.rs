@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use peerage_shared::Outbox;
 use peerage_sql::{Error, Schema, Store};
 use peerage_tracker::private::{Loaded, Private, TorrentId};
 use peerage_tracker::{Now, Tracker};
@@ -125,6 +126,8 @@ pub(crate) struct Beside {
     pub(crate) jobs: Jobs,
     /// Takes the site's requests, where there is a site.
     pub(crate) site: Option<mpsc::Sender<Handover>>,
+    /// How other nodes hear what the site tells this one, and this one what they were told.
+    pub(crate) elsewhere: Option<peerage_shared::Site>,
     /// How long the thread may take to end once it was asked to stop.
     pub(crate) stop_time_max: Duration,
 }
@@ -149,6 +152,7 @@ pub(crate) fn start(
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let leftovers = Leftovers::new(data_dir);
     let calls = calls(settings, data_dir)?;
+    let tables_at = clock.now();
     let (store, revision) = runtime.block_on(async {
         let store = reach(settings, data_dir).await?;
         // Before they are read: a change meanwhile has them read again.
@@ -158,10 +162,20 @@ pub(crate) fn start(
     })?;
     let (sender, receiver) = mpsc::channel(JOBS_MAX);
     let jobs = Jobs(sender);
-    let updates = settings
-        .gazelle
-        .as_ref()
-        .map(|gazelle| Arc::new(Updates::new(Arc::clone(tracker), clock, gazelle.absent)));
+    let outbox = settings.store.shared.then(Arc::<Outbox>::default);
+    let updates = settings.takes_updates().then(|| {
+        let absent = settings.gazelle.as_ref().map(|gazelle| gazelle.absent).unwrap_or_default();
+        Arc::new(Updates::new(Arc::clone(tracker), clock, absent, outbox.clone()))
+    });
+    let elsewhere = outbox.zip(updates.clone()).map(|(outbox, updates)| {
+        let jobs = jobs.clone();
+        peerage_shared::Site {
+            outbox,
+            hear: Box::new(move |query| updates.hear(query)),
+            read_tables: Box::new(move || jobs.reload()),
+            tables_at,
+        }
+    });
     let store = Arc::new(store);
     let view = source.private.get_or_init(|| View::new(settings));
     let tables = Tables::new(Arc::clone(&store), Arc::clone(tracker), clock, revision);
@@ -190,7 +204,7 @@ pub(crate) fn start(
         None => None,
     };
     let stop_time_max = settings.stop_timeout + ledger::FINISH_TIME_MAX;
-    Ok(Some(Beside { jobs, site, stop_time_max }))
+    Ok(Some(Beside { jobs, site, elsewhere, stop_time_max }))
 }
 
 /// Whose members the API can manage.
@@ -263,13 +277,17 @@ async fn fill(
     store.snatches(&torrents, snatches).await.map_err(fails)?;
     let peer_timeout_secs = private.terms().peer_timeout.as_secs();
     let since_secs = now.as_secs().saturating_sub(peer_timeout_secs);
+    if settings.store.readonly {
+        warn!("database.readonly: nothing is written");
+    }
+    if settings.store.shared {
+        // Where peers stand is known where nodes meet, and there are peers of other nodes.
+        return store.sweep(since_secs).await.map_err(fails);
+    }
     let peers = store.peers(since_secs).await.map_err(fails)?;
     let restored = private.restore_peers(now, peers);
     if restored > 0 {
         info!("{restored} peers are back; what they have moved meanwhile counts");
-    }
-    if settings.store.readonly {
-        warn!("database.readonly: nothing is written");
     }
     // Whoever was heard from a timeout ago to the second is not back.
     let kept_since_secs = (restored > 0).then_some(since_secs + 1);

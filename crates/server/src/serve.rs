@@ -258,7 +258,11 @@ fn tracker(
     }
     if let Some(private) = &settings.private {
         let key = secrets::random_key().map_err(|error| start_failure("make a key", &error))?;
-        tracker = tracker.with_members(Private::new(key, private.terms.clone()));
+        let mut members = Private::new(key, private.terms.clone());
+        if let Some(shared) = &settings.shared {
+            members = shared.share_members(&tracker, members);
+        }
+        tracker = tracker.with_members(members);
     }
     Ok(Arc::new(tracker))
 }
@@ -292,9 +296,12 @@ impl Running {
         signals::watch(move |signal| drop(sender.send(Event::Signal(signal)))).map_err(failed)?;
         let addresses = (bound.tcp_addresses(), bound.udp_addresses());
         self.show_settings();
+        let no_more = Stop::default();
         if let Some(carrier) = self.carrier.take() {
-            let stop = stop.clone();
-            let run = move || carrier.run(&stop);
+            let site = self.private.as_mut().and_then(|private| private.elsewhere.take());
+            let carrier = carrier.with_site(site, &self.source);
+            let no_more = no_more.clone();
+            let run = move || carrier.run(&no_more);
             threads.spawn_io("shared".into(), run).map_err(failed)?;
         }
         let spawned = self.spawn(&mut threads, bound, connections, clock, &stop);
@@ -313,7 +320,7 @@ impl Running {
         info!("{}", if hands_over { "handing over" } else { "stopping" });
         notify::say(if hands_over { notify::RELOADING } else { notify::STOPPING });
         stop.request();
-        match self.wait(&mut threads) {
+        match self.wait(&mut threads, &no_more) {
             0 => info!("stopped"),
             left => warn!("{left} threads did not end in time"),
         }
@@ -337,11 +344,19 @@ impl Running {
         start_failure("start anew", &self.successor.start(&self.duplicates))
     }
 
-    /// Waits for all threads to end, and returns how many have not. The one that writes what was
-    /// announced comes after those that are told it.
-    fn wait(&mut self, threads: &mut Threads) -> usize {
-        let Some(private) = self.private.take() else { return threads.wait(STOP_TIME_MAX) };
+    /// Waits for all threads to end, and returns how many have not. The one that tells other nodes,
+    /// asked by `no_more`, and the one that writes what was announced come after those that are
+    /// told it.
+    fn wait(&mut self, threads: &mut Threads, no_more: &Stop) -> usize {
+        let shared = usize::from(self.settings.shared.is_some());
+        let Some(private) = self.private.take() else {
+            threads.wait_for_all_but(shared, STOP_TIME_MAX);
+            no_more.request();
+            return threads.wait(STOP_TIME_MAX);
+        };
         drop(private.site);
+        threads.wait_for_all_but(1 + shared, STOP_TIME_MAX);
+        no_more.request();
         threads.wait_for_all_but(1, STOP_TIME_MAX);
         private.jobs.stop();
         threads.wait(private.stop_time_max)
@@ -474,14 +489,16 @@ impl Running {
     /// Takes settings into force, but for the rules and what stands in files.
     fn take_settings(&mut self, config: Config, settings: Settings) {
         self.latest = config;
-        let share_timing = settings.shared.as_ref().map(|shared| shared.timing);
+        let share_timing =
+            settings.shared.as_ref().map(|shared| (shared.timing, shared.members_refresh));
         self.settings.take_reloadable(settings);
         self.tracker.set_peer_timeout(self.settings.limits.peer_timeout);
         if let (Some(private), Some(settings)) = (self.tracker.private(), &self.settings.private) {
             settings.take_terms(private);
         }
-        if let Some(timing) = share_timing {
+        if let Some((timing, members_refresh)) = share_timing {
             self.tracker.set_share_timing(timing);
+            self.tracker.private().inspect(|private| private.set_ask_every(members_refresh));
         }
         self.show_settings();
     }

@@ -5,10 +5,11 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use peerage_shared::{Certificates, Layout, Node, Status, Target};
+use peerage_shared::{Certificates, Layout, Node, Outbox, Site, Status, Target, UpdatesStatus};
+use peerage_tracker::private::{Private, nodes};
 use peerage_tracker::share::{Options, Timing};
 use peerage_tracker::{ConnectionKey, Connections, Share, Tracker};
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     sample: u32,
     /// When peers are told and expire.
     pub(crate) timing: Timing,
+    /// How often a swarm of members is asked about.
+    pub(crate) members_refresh: Duration,
     /// How long the first announce of a swarm waits for an answer.
     pub(crate) cold_wait: Duration,
     /// How long after Redis was last heard the node is ready.
@@ -52,9 +55,15 @@ impl Settings {
         if values.redis.0.is_empty() {
             return Ok(None);
         }
-        if config.values.private.enabled {
-            let right = "empty: the swarms of a private tracker are not shared yet".into();
-            return Err(config.wrong("shared.redis", right));
+        if config.values.private.enabled && values.layout == SharedLayout::Llmpt {
+            let right = "\"own\": llmpt's keys have no place for members".into();
+            return Err(config.wrong("shared.layout", right));
+        }
+        let url = &config.values.database.url.0;
+        if config.values.private.enabled && (url.is_empty() || url.starts_with("sqlite:")) {
+            let right = "MariaDB's, MySQL's or PostgreSQL's: nodes that share have one database, \
+                         and SQLite's is a file of one machine";
+            return Err(config.wrong("database.url", right.into()));
         }
         let target = Target::parse(&values.redis.0)
             .map_err(|error| config.wrong("shared.redis", format!("a URL ({error})")))?;
@@ -67,6 +76,7 @@ impl Settings {
             target,
             layout,
             timing,
+            members_refresh: Timing::often(promised, peer_timeout).refresh,
             prefix: values.prefix.clone(),
             sample: values.sample.to(),
             cold_wait: Duration::from_millis(values.cold_wait_ms.to()),
@@ -115,6 +125,13 @@ impl Settings {
         Ok(())
     }
 
+    /// The same for a tracker with members: named as [`Settings::share`] has named the node.
+    pub(crate) fn share_members(&self, tracker: &Tracker, private: Private) -> Private {
+        let Some(share) = tracker.share() else { return private };
+        let Options { node, sample, .. } = *share.options();
+        private.shared_by(nodes::Options { node, sample, refresh: self.members_refresh })
+    }
+
     /// What carries for the tracker of `source`, which then tells about it. `key` is that of the
     /// connection ids, to be agreed on; `None` where the operator has set one, which is not for
     /// others to change.
@@ -135,6 +152,8 @@ impl Settings {
 #[derive(Debug)]
 pub(crate) struct View {
     status: Arc<Status>,
+    /// Of what a site tells, where there is one.
+    outbox: OnceLock<Arc<Outbox>>,
     ready_within: Duration,
 }
 
@@ -159,9 +178,47 @@ pub(crate) struct Stats {
     pub(crate) cold_swarms: u64,
     /// Parts of the store, of 2048, that are yet to be told again.
     pub(crate) catching_up: u32,
+    /// Of a private tracker; null of any other.
+    #[schema(required)]
+    pub(crate) members: Option<MembersStats>,
     /// Name, what it counts, count.
     #[serde(skip)]
     pub(crate) counters: [(&'static str, &'static str, u64); 11],
+}
+
+/// What nodes of a private tracker have told each other. Counts are since the start.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = SharedMembersStats)]
+pub(crate) struct MembersStats {
+    /// Announces that are not told yet: nobody is credited with them. Those of a peer are one.
+    pub(crate) waiting_claims: u64,
+    /// Announces that found no room. The next of the peer makes up for each.
+    pub(crate) dropped_claims: u64,
+    /// Announces that credited nobody: another node had told of the peer what came after.
+    pub(crate) late_claims: u64,
+    /// Swarms that are to be asked about.
+    pub(crate) waiting_swarms: u64,
+    /// Parts of the torrents, of 1024, that are yet to be told and asked again.
+    pub(crate) catching_up: u32,
+    /// Of what a site tells; null where there is no site.
+    #[schema(required)]
+    pub(crate) updates: Option<UpdatesStats>,
+}
+
+/// What a site has told one node for all. Counts are since the start.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = SharedUpdatesStats)]
+pub(crate) struct UpdatesStats {
+    /// Updates that are not yet told to the other nodes.
+    pub(crate) waiting: u64,
+    /// Updates told to the other nodes.
+    pub(crate) sent: u64,
+    /// Updates followed that other nodes were told.
+    pub(crate) heard: u64,
+    /// Updates that found no room: the other nodes read the tables.
+    pub(crate) dropped: u64,
+    /// Times that this node has read the tables because it had missed updates.
+    pub(crate) missed: u64,
 }
 
 impl View {
@@ -177,7 +234,23 @@ impl View {
             dropped_changes: waiting.dropped,
             cold_swarms: waiting.cold,
             catching_up: waiting.catching_up,
+            members: tracker.private().map(|private| self.members(private)),
             counters: self.status.counters(),
+        }
+    }
+
+    fn members(&self, private: &Private) -> MembersStats {
+        let waiting = private.waiting();
+        MembersStats {
+            waiting_claims: waiting.claims,
+            dropped_claims: waiting.dropped,
+            late_claims: waiting.late,
+            waiting_swarms: waiting.asks,
+            catching_up: waiting.catching_up,
+            updates: self.outbox.get().map(|outbox| {
+                let UpdatesStatus { waiting, sent, heard, let_go, missed } = outbox.status();
+                UpdatesStats { waiting, sent, heard, dropped: let_go, missed }
+            }),
         }
     }
 
@@ -221,10 +294,20 @@ impl Carrier {
             prefix: settings.prefix.clone(),
             key: key.map(|key| key.0),
             agreed: Box::new(move |key| connections.adopt(ConnectionKey(key))),
+            site: None,
             status: Arc::clone(&status),
         };
-        let view = View { status, ready_within: settings.ready_within };
+        let view = View { status, outbox: OnceLock::new(), ready_within: settings.ready_within };
         (Self { node, clock }, Arc::new(view))
+    }
+
+    /// The same, with what a site tells besides. `source` tells about it.
+    pub(crate) fn with_site(mut self, site: Option<Site>, source: &Source) -> Self {
+        if let (Some(view), Some(site)) = (source.shared.get(), &site) {
+            view.outbox.get_or_init(|| Arc::clone(&site.outbox));
+        }
+        self.node.site = site;
+        self
     }
 
     /// Carries until asked to stop. Blocks the thread. Errors: the system has no means left for a

@@ -13,10 +13,9 @@
 //! - `beat`: that this node lives, and which others do.
 //! - `node`: the loop: when a trip leaves, and what happens when none comes back.
 //! - `retry`: when a connection is sought again.
+//! - `records`: the same as `trip` for a private tracker's swarms, whose peers have accounts.
+//! - `updates`: what a private tracker's site tells one node, on its way to the others.
 //! - `status`: what is counted.
-//!
-//! Not here: sharing of a private tracker's swarms. It needs peers that are known by user and
-//! peer_id; the wire format's version is where they would begin.
 
 #![forbid(unsafe_code)]
 
@@ -26,12 +25,15 @@ mod cold;
 mod lost;
 mod node;
 mod places;
+mod records;
 mod retry;
 mod status;
 mod target;
 mod trip;
+mod updates;
 
-pub use node::Node;
+pub use node::{Hear, Node, Site};
 pub use status::Status;
 pub use target::{Certificates, Target, TargetError};
 pub use trip::Layout;
+pub use updates::{Outbox, UpdatesStatus};

@@ -6,8 +6,11 @@
 //! found everything is told again, for Redis may have lost it.
 //!
 //! - `news`: what nodes tell each other at once.
+//! - `members`: a private tracker's part of it; `updates`: its site's.
 
+mod members;
 mod news;
+mod updates;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +35,11 @@ use crate::retry::Retry;
 use crate::status::Status;
 use crate::target::Target;
 use crate::trip::{Caller, Layout, Outcome, hex};
+use members::Members;
 use news::{Subscription, UNSENT_MAX};
+use updates::Passing;
+
+pub use updates::{Hear, Site};
 
 /// How often changes leave, and how long a stop may have to wait for the loop.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -71,6 +78,8 @@ pub struct Node {
     pub key: Option<[u8; 16]>,
     /// Is told the key of the connection ids that all nodes share.
     pub agreed: Box<dyn Fn([u8; 16]) + Send>,
+    /// The site that tells of a private tracker's members and torrents, where there is one.
+    pub site: Option<Site>,
     /// What is counted.
     pub status: Arc<Status>,
 }
@@ -104,6 +113,8 @@ struct Carrier<N> {
     messages: mpsc::Sender<Vec<u8>>,
     /// Whether the last thing logged was that Redis cannot be reached.
     complained: bool,
+    members: Members,
+    passing: Passing,
 }
 
 impl Node {
@@ -130,7 +141,7 @@ impl Node {
                 true => carrier.look_around().await,
                 false => sleep_until(carrier.flushed + COLD_GAP).await,
             }
-            while carrier.flush().await == Flushed::MoreWaits && !is_stopped() {
+            while carrier.flush_all().await == Flushed::MoreWaits && !is_stopped() {
                 // However much there is to tell, the others must not take this node for dead.
                 carrier.look_around().await;
                 carrier.publish().await;
@@ -142,7 +153,7 @@ impl Node {
                 carrier.publish().await;
             }
         }
-        carrier.flush().await;
+        carrier.flush_all().await;
         carrier.publish().await;
         carrier.beat(Life::Stops).await;
     }
@@ -183,6 +194,8 @@ impl<N: Fn() -> Now> Carrier<N> {
             subscription: None,
             messages,
             complained: false,
+            members: Members::default(),
+            passing: Passing::default(),
         }
     }
 
@@ -211,6 +224,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
             self.look().await;
+            self.complain_of_claims();
         }
         if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY) {
             self.beat(Life::Lives).await;
@@ -245,6 +259,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.subscription = None;
             self.hear_again.succeeded();
             self.share.start_over();
+            self.members_found();
             self.share.listen();
         }
     }

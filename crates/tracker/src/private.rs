@@ -18,6 +18,7 @@ mod expire;
 mod ledger;
 mod members;
 mod names;
+pub mod nodes;
 mod peer;
 mod pending;
 mod registry;
@@ -87,6 +88,8 @@ pub struct Private {
     /// Since when the oldest row of the batch that is taken had waited, seconds since 1970;
     /// `u64::MAX` where none is.
     taken_since_secs: AtomicU64,
+    /// What is told to other nodes; `None` where there are none.
+    sharing: Option<nodes::Sharing>,
 }
 
 /// How many there are of each.
@@ -162,6 +165,7 @@ impl Private {
             rows_written: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             taken_since_secs: AtomicU64::new(u64::MAX),
+            sharing: None,
         }
     }
 

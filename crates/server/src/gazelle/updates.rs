@@ -4,14 +4,20 @@
 //! that reads the tables in between would undo what it was told. So the updates of the last half
 //! minute are remembered, and followed again, in their order, upon what was read. To follow one
 //! twice does no harm.
+//!
+//! Where nodes share, each passes on what it was told, and follows what others were told as if it
+//! had been told it.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use peerage_proto::gazelle::Update;
+use peerage_shared::Outbox;
 use peerage_tracker::Tracker;
 use peerage_tracker::gazelle::{Absent, Followed, follow};
+use peerage_tracker::private::{MemberId, Token};
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
@@ -30,13 +36,15 @@ pub(crate) struct Updates {
     tracker: Arc<Tracker>,
     clock: Clock,
     absent: Absent,
+    /// What other nodes are to be told; `None` where there are none.
+    outbox: Option<Arc<Outbox>>,
     /// Held while one is followed: they come into force in the order in which they are remembered.
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// The queries, oldest first.
+    /// The queries, as [`Update::write`] has them, oldest first.
     updates: VecDeque<(Instant, Vec<u8>)>,
     /// Of all of them.
     bytes: usize,
@@ -44,16 +52,63 @@ struct Kept {
 }
 
 impl Updates {
-    /// Updates of `tracker`, which has members.
-    pub(crate) fn new(tracker: Arc<Tracker>, clock: Clock, absent: Absent) -> Self {
-        Self { tracker, clock, absent, kept: Mutex::default() }
+    /// Updates of `tracker`, which has members. `outbox` is how other nodes are told.
+    pub(crate) fn new(
+        tracker: Arc<Tracker>,
+        clock: Clock,
+        absent: Absent,
+        outbox: Option<Arc<Outbox>>,
+    ) -> Self {
+        Self { tracker, clock, absent, outbox, kept: Mutex::default() }
     }
 
-    /// Follows an update and remembers it. `None` where it cannot be followed, which is logged.
+    /// Follows an update of the site, remembers it, and has the other nodes told. `None` where it
+    /// cannot be followed, which is logged.
     pub(crate) fn take(&self, query: &[u8]) -> Option<Followed> {
         let mut kept = self.kept();
-        kept.keep(query, Instant::now());
-        self.follow(&mut kept, query)
+        let update = Update::parse(query).map_err(|error| kept.complain(query, &error)).ok()?;
+        if matches!(update, Update::InfoTorrent(_)) {
+            return self.follow(&mut kept, &update, query);
+        }
+        let mut query = Vec::with_capacity(query.len());
+        update.write(&mut query);
+        kept.keep(&query, Instant::now());
+        let followed = self.follow(&mut kept, &update, &query)?;
+        // Under the lock: they are told in the order in which they were followed.
+        if let Some(outbox) = &self.outbox
+            && !outbox.put(query)
+        {
+            warn!("shared: too many updates wait: the other nodes will have to read the tables");
+        }
+        Some(followed)
+    }
+
+    /// Has the other nodes told that tokens have served, which nobody but this node knows.
+    pub(crate) fn pass_on_expired(&self, tokens: &[Token]) {
+        let Some(outbox) = &self.outbox else { return };
+        let private = self.tracker.private().expect("a site has members");
+        for &Token { member: MemberId(user), torrent } in tokens {
+            let Some(info_hash) = private.info_hash_of(torrent) else { continue };
+            let mut query = Vec::new();
+            Update::RemoveToken { info_hash, user }.write(&mut query);
+            outbox.put(query);
+        }
+    }
+
+    /// Follows what another node was told. Says whether it could be read.
+    pub(crate) fn hear(&self, query: &[u8]) -> bool {
+        let mut kept = self.kept();
+        match Update::parse(query) {
+            Ok(update) => {
+                kept.keep(query, Instant::now());
+                self.follow(&mut kept, &update, query);
+                true
+            }
+            Err(error) => {
+                kept.complain(query, &error);
+                false
+            }
+        }
     }
 
     /// Follows once more what is remembered.
@@ -61,7 +116,8 @@ impl Updates {
         let mut kept = self.kept();
         let updates = std::mem::take(&mut kept.updates);
         for (_, query) in &updates {
-            self.follow(&mut kept, query);
+            let update = Update::parse(query).expect("it was read before");
+            self.follow(&mut kept, &update, query);
         }
         kept.updates = updates;
     }
@@ -70,28 +126,20 @@ impl Updates {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, kept: &mut Kept, query: &[u8]) -> Option<Followed> {
-        let why = match Update::parse(query) {
-            Ok(update) => {
-                let private = self.tracker.private().expect("a site has members");
-                let now = self.clock.now();
-                match follow(&self.tracker, private, now, &update, self.absent) {
-                    Ok(followed) => {
-                        if followed == Followed::Unknown {
-                            debug!("an update names nothing we know: {}", action(query));
-                        }
-                        return Some(followed);
-                    }
-                    Err(error) => error.to_string(),
+    fn follow(&self, kept: &mut Kept, update: &Update<'_>, query: &[u8]) -> Option<Followed> {
+        let private = self.tracker.private().expect("a site has members");
+        match follow(&self.tracker, private, self.clock.now(), update, self.absent) {
+            Ok(followed) => {
+                if followed == Followed::Unknown {
+                    debug!("an update names nothing we know: {}", action(query));
                 }
+                Some(followed)
             }
-            Err(error) => error.to_string(),
-        };
-        if kept.logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-            kept.logged = Some(Instant::now());
-            warn!("an update of the site is not followed: {}: {why}", action(query));
+            Err(error) => {
+                kept.complain(query, &error);
+                None
+            }
         }
-        None
     }
 }
 
@@ -103,6 +151,13 @@ impl Kept {
             || self.updates.front().is_some_and(|(at, _)| now.duration_since(*at) > KEPT)
         {
             self.bytes -= self.updates.pop_front().map_or(0, |(_, query)| query.len());
+        }
+    }
+
+    fn complain(&mut self, query: &[u8], why: &dyn Display) {
+        if self.logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+            self.logged = Some(Instant::now());
+            warn!("an update of the site is not followed: {}: {why}", action(query));
         }
     }
 }
@@ -128,7 +183,7 @@ mod tests {
         let rules = Rules::default();
         let tracker = Tracker::new([1; 16], Limits::default(), PeerIds::Dropped, rules);
         let tracker = Arc::new(tracker.with_members(Private::new([2; 16], Terms::default())));
-        let updates = Updates::new(Arc::clone(&tracker), Clock::start(), Absent::Keep);
+        let updates = Updates::new(Arc::clone(&tracker), Clock::start(), Absent::Keep, None);
         let private = tracker.private().unwrap();
         let passkey = Passkey::parse(PASSKEY).unwrap();
         let text = String::from_utf8_lossy(PASSKEY);

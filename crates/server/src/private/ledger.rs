@@ -42,6 +42,11 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// Torrents and peers looked at each time at least.
 const EXPIRE_LOOKS_MIN: u32 = 20_000;
 
+/// How often, in a peer's timeout, rows are looked for whose peers no tracker has, where several
+/// share a database; and how long after writing has failed at the soonest.
+const SWEEPS_PER_TIMEOUT: u32 = 4;
+const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(300);
+
 /// How long the site may be told of used tokens at a stop, and the database take to let us go.
 const CALLS_TIME_MAX: Duration = Duration::from_secs(5);
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(3);
@@ -62,6 +67,8 @@ pub(super) struct Ledger {
     failures: u32,
     /// When it was last logged that nothing can be written, and why.
     complained: Option<(Instant, peerage_sql::Error)>,
+    /// When rows are looked for whose peers no tracker has; `None` where there is one tracker.
+    sweep_at: Option<Instant>,
     desk: Desk,
 }
 
@@ -130,11 +137,13 @@ impl Ledger {
             clock: around.clock,
             tables: Arc::clone(&around.tables),
         };
+        let sweep_pause = private(&tracker).terms().peer_timeout / SWEEPS_PER_TIMEOUT;
         Self {
             store,
             tracker,
             around,
             desk,
+            sweep_at: settings.store.shared.then(|| Instant::now() + sweep_pause),
             flush_interval: settings.flush_interval,
             stop_timeout: settings.stop_timeout,
             is_gazelle: matches!(settings.store.schema, Schema::Gazelle(_)),
@@ -176,6 +185,11 @@ impl Ledger {
             let mut flushing = pin!(async {
                 if self.flush().await {
                     self.follow_changes().await;
+                    self.sweep();
+                } else {
+                    // Rows of peers that are here wait to be written.
+                    let soonest = Instant::now() + SWEEP_PAUSE_MIN;
+                    self.sweep_at = self.sweep_at.map(|at| at.max(soonest));
                 }
             });
             loop {
@@ -190,6 +204,22 @@ impl Ledger {
         }
     }
 
+    /// Has rows found whose peers no tracker has, where it is time.
+    fn sweep(&mut self) {
+        if self.sweep_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let timeout = private(&self.tracker).terms().peer_timeout;
+        self.sweep_at = Some(Instant::now() + (timeout / SWEEPS_PER_TIMEOUT).max(SWEEP_PAUSE_MIN));
+        let store = Arc::clone(&self.store);
+        let before_secs = self.around.clock.now().as_secs().saturating_sub(timeout.as_secs());
+        tokio::spawn(async move {
+            if let Err(error) = store.sweep(before_secs).await {
+                warn!("{error}; peers that no tracker has are looked for again later");
+            }
+        });
+    }
+
     /// How long to wait for the next flush.
     fn pause(&self) -> Duration {
         let pause = self.flush_interval * (1 << self.failures.min(8));
@@ -201,9 +231,16 @@ impl Ledger {
         loop {
             let mut batch = private(&self.tracker).ledger().take_batch(BATCH_ROWS_MAX);
             let is_last = batch.rows() < BATCH_ROWS_MAX;
+            let expired = batch.expired_tokens.clone();
             self.tell_site(&mut batch);
             let rows = batch.rows();
             let outcome = self.store.write(batch).await;
+            // Once: those that are still to be written come with another batch.
+            if let Some(updates) = &self.around.updates
+                && (self.is_gazelle || outcome.error.is_none())
+            {
+                updates.pass_on_expired(&expired);
+            }
             let (left, dead) = (outcome.left.rows(), outcome.dead.len());
             private(&self.tracker).count_written(rows.saturating_sub(left + dead));
             self.around.accounting.count_refused(dead);

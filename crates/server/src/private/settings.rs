@@ -71,6 +71,7 @@ impl Settings {
         }
         let mut store = Options::new(url, schema);
         store.readonly = values.database.readonly;
+        store.shared = !values.shared.redis.0.is_empty();
         Ok(Some(Self {
             store,
             flush_interval: Duration::from_secs(values.database.flush_interval.0),
@@ -79,6 +80,11 @@ impl Settings {
             terms: terms(config, peer_timeout),
             gazelle,
         }))
+    }
+
+    /// Whether there are updates: of a site, or of other nodes.
+    pub(super) fn takes_updates(&self) -> bool {
+        self.gazelle.is_some() || self.store.shared
     }
 
     /// Puts into force what of the terms may change while the tracker runs.

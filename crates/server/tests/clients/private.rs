@@ -91,9 +91,13 @@ fn story(plan: Plan, happen: fn(&mut Stage) -> Result<(), String>) -> Story<'sta
 
 /// Many transfers at one site, in which nothing happens.
 fn undisturbed(plans: &[Plan]) -> Result<(), String> {
+    undisturbed_at(Books::Sqlite, plans)
+}
+
+fn undisturbed_at(books: Books, plans: &[Plan]) -> Result<(), String> {
     let plans: Vec<Plan> =
         plans.iter().map(|&plan| Plan { upload_kib_max: 2048, ..plan }).collect();
-    let mut stage = Stage::new(Books::Sqlite, &plans, LENGTH)?;
+    let mut stage = Stage::new(books, &plans, LENGTH)?;
     stage.gather()?;
     stage.finish()?;
     stage.leave()?;
@@ -126,6 +130,21 @@ fn members_are_credited_what_their_clients_moved() {
         ("UDP".to_owned(), Box::new(|| undisturbed(&over_udp))),
         ("free".to_owned(), Box::new(|| undisturbed(&free))),
     ]);
+}
+
+/// Whatever a client says goes to the one node and to the other in turn: over UDP also what it says
+/// to connect, and what it announces by that.
+#[test]
+fn members_whose_clients_come_to_two_nodes_in_turn_are_credited_what_they_moved() {
+    // No leecher that takes back what it has counted: where it does so within three seconds of its
+    // last announce, and ends at the other node, nobody can tell which of the two came first.
+    let plans = [
+        plan((Libtorrent, Udp), (Transmission, Http), V4),
+        plan((QBittorrent, Http), (Transmission, Http), V4),
+        plan((Libtorrent, Http), (Transmission, Http), V6),
+        plan((QBittorrent, Udp), (Transmission, Http), V6),
+    ];
+    check(vec![("two nodes".to_owned(), Box::new(|| undisturbed_at(Books::shared()?, &plans)))]);
 }
 
 #[test]

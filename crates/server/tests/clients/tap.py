@@ -1,5 +1,6 @@
-"""Stands between clients and a tracker: `tap.py PORT TRACKER_PORT`, on 127.0.0.1 and [::1].
+"""Stands between clients and a tracker: `tap.py PORT TRACKER_PORT...`, on 127.0.0.1 and [::1].
 
+Where there are several, each connection goes to the next of them, and so does each datagram.
 Passes on what they say to each other, over TCP and UDP, and prints a line for each announce once the
 tracker has answered it:
 
@@ -9,13 +10,15 @@ PEER_ID is hex; `-` stands for no event, and for no passkey. Ends when its stand
 """
 
 import asyncio
+import itertools
 import sys
 import urllib.parse
 
 HEAD_BYTES_MAX = 1 << 16
 EVENTS = ["-", "completed", "started", "stopped"]
 
-port, tracker_port = (int(argument) for argument in sys.argv[1:])
+port, *tracker_ports = (int(argument) for argument in sys.argv[1:])
+in_turn = itertools.cycle(tracker_ports)
 
 
 def tell(answer, protocol, path, peer_id, event, *counts):
@@ -58,7 +61,7 @@ async def connected(reader, writer):
     host = writer.get_extra_info("sockname")[0]
     ends = [writer]
     try:
-        tracker_reader, tracker_writer = await asyncio.open_connection(host, tracker_port)
+        tracker_reader, tracker_writer = await asyncio.open_connection(host, next(in_turn))
         ends.append(tracker_writer)
         heads = []
         both = (pass_up(reader, tracker_writer, heads), pass_down(tracker_reader, writer, heads))
@@ -126,12 +129,13 @@ class Front(asyncio.DatagramProtocol):
         asyncio.ensure_future(self.pass_up(data, client))
 
     async def pass_up(self, data, client):
-        if client not in self.upstreams:
+        to = (client, next(in_turn))
+        if to not in self.upstreams:
             loop = asyncio.get_running_loop()
-            self.upstreams[client] = loop.create_datagram_endpoint(
-                lambda: Upstream(self.transport, client), remote_addr=(self.host, tracker_port))
-            self.upstreams[client] = asyncio.ensure_future(self.upstreams[client])
-        transport, upstream = await self.upstreams[client]
+            self.upstreams[to] = loop.create_datagram_endpoint(
+                lambda: Upstream(self.transport, client), remote_addr=(self.host, to[1]))
+            self.upstreams[to] = asyncio.ensure_future(self.upstreams[to])
+        transport, upstream = await self.upstreams[to]
         if len(data) >= 98 and data[8:12] == b"\0\0\0\1":
             upstream.announces[data[12:16]] = data
         transport.sendto(data)

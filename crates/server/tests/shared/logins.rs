@@ -114,7 +114,7 @@ fn files_that_are_no_certificates_end_the_start() -> Result<(), String> {
 }
 
 /// A user that may do what a node does, and nothing else.
-const USER: [&str; 17] = [
+pub(crate) const USER: [&str; 18] = [
     "ACL",
     "SETUSER",
     "node",
@@ -126,6 +126,7 @@ const USER: [&str; 17] = [
     "+@scripting",
     "+@sortedset",
     "+@hash",
+    "+@stream",
     "+@string",
     "+@pubsub",
     "+expire",

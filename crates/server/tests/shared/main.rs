@@ -1,11 +1,15 @@
 //! Nodes that share their swarms by way of a real Redis or Valkey: what clients of one see of
 //! those of another.
 
+mod credit;
 mod faults;
 mod llmpt;
 mod logins;
 mod meeting;
+mod members;
 mod node;
 mod places;
 mod releases;
+mod site;
+mod updates;
 mod valkey;

@@ -29,6 +29,10 @@ impl<N: Fn() -> Now> Carrier<N> {
     pub(super) fn hear(&self, message: &[u8]) {
         let status = &self.node.status;
         Status::add(&status.messages_in, 1);
+        if let Some(private) = self.node.tracker.private() {
+            private.hear(message);
+            return;
+        }
         if !message::is_known(message) {
             if status.messages_unknown.fetch_add(1, Ordering::Relaxed) == 0 {
                 info!("shared: nodes of another release are there; their news come a little later");
@@ -73,6 +77,7 @@ impl<N: Fn() -> Now> Carrier<N> {
                 }
                 // What was published before is made up for by asking about every swarm.
                 self.share.start_over();
+                self.members_subscribed();
             }
             Err(error) => {
                 self.hear_again.failed();

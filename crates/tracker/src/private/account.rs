@@ -75,12 +75,14 @@ pub(super) fn measure(
 }
 
 /// What a transfer costs and earns, all told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Price {
     pub(super) pricing: Pricing,
     pub(super) double_upload: bool,
     pub(super) free_leech: bool,
     pub(super) token: bool,
+    /// The member may not download, and is not charged for what comes anyway.
+    pub(super) uncharged: bool,
 }
 
 /// What is written, in bytes.
@@ -97,7 +99,10 @@ impl Price {
         if self.pricing == Pricing::Neutral {
             return Credit::default();
         }
-        let Delta { uploaded, downloaded, .. } = moved;
+        let Delta { uploaded, mut downloaded, .. } = moved;
+        if self.uncharged {
+            downloaded = 0;
+        }
         let is_free = self.pricing == Pricing::Free || self.free_leech || self.token;
         Credit {
             uploaded: if self.double_upload { uploaded.saturating_mul(2) } else { uploaded },
@@ -138,7 +143,7 @@ mod tests {
     const MOVED: Delta = Delta { uploaded: 1000, downloaded: 300, corrupt: 7 };
 
     fn credit(pricing: Pricing, double_upload: bool, free_leech: bool, token: bool) -> Credit {
-        Price { pricing, double_upload, free_leech, token }.credit(MOVED)
+        Price { pricing, double_upload, free_leech, token, uncharged: false }.credit(MOVED)
     }
 
     #[test]

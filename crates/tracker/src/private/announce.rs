@@ -1,5 +1,7 @@
 //! An announce of a member: who may, what it changes, what it is worth, who is handed out.
 
+mod claim;
+
 use alloc::sync::Arc;
 use core::net::IpAddr;
 
@@ -9,9 +11,10 @@ use peerage_swarm::{Now, Peers, Rng};
 use super::account::{Counted, Credit, Delta, Measured, Price, measure};
 use super::members::Moved;
 use super::names::Fingerprint;
+use super::nodes;
 use super::peer::{Flags, Peer};
 use super::pending::{Changed, Completion, Kept, PeerEntry};
-use super::swarm::{Asker, Swarm};
+use super::swarm::{Asker, Both, Swarm};
 use super::torrents::{TorrentShard, TorrentSlot};
 use super::{MemberDelta, MemberId, Passkey, Private, Snatch, Terms, Token, TokenUse, TorrentId};
 use crate::{Families, Refusal, Refused, Warning};
@@ -69,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) is_absurd: bool,
     /// A download was completed for the first time.
     pub(crate) is_snatch: bool,
+    /// There was no room for what other nodes are to be told.
+    claim_is_lost: bool,
     moved: Moved,
     credit: Credit,
 }
@@ -137,15 +142,20 @@ impl Private {
         let room = Room {
             no_peers: desk.terms.peers_max <= self.peers_count(),
             no_rows: desk.terms.ledger_rows_max <= self.rows_count(),
+            for_claims: self.room_for_claims(),
         };
         let mut guard = self.torrent_shard(torrent);
         let shard = &mut *guard;
-        let before = shard.pending.rows();
+        let (before, claims_before) = (shard.pending.rows(), shard.claims.len());
         shard.pending.begin(desk.now.as_secs());
         let outcome = shard.announce(desk, member, torrent, announce, room);
         let Some(outcome) = outcome else { return Err(Refusal::Unregistered.into()) };
         self.count_rows(before, shard.pending.rows());
+        self.count_claims(claims_before, shard.claims.len());
         drop(guard);
+        if outcome.claim_is_lost {
+            self.count_dropped_claim();
+        }
         self.settle(desk.now, member.id, torrent, &outcome);
         Ok(outcome)
     }
@@ -176,6 +186,8 @@ impl Private {
 struct Room {
     no_peers: bool,
     no_rows: bool,
+    /// `None` where the node is alone.
+    for_claims: nodes::Room,
 }
 
 /// An announce and what is known of its peer.
@@ -209,6 +221,7 @@ impl TorrentShard {
         // Good to the end: no torrent comes or goes.
         let row = self.torrents.place(&torrent)?;
         self.pending.prefetch_row(member.id, torrent, &peer_id);
+        let elsewhere = self.count_elsewhere(torrent, member.id, &peer_id);
         let slot = self.torrents.row_mut(row);
         if slot.torrent.info_hash != info_hash {
             return None;
@@ -228,17 +241,18 @@ impl TorrentShard {
             known,
         };
         let standing = slot.swarm.standing(member.id);
-        if let Some(warning) = turn.refused_room(standing, desk.terms) {
-            let mut outcome = Outcome { warning: Some(warning), ..Outcome::default() };
+        let warning = turn.refused_room(standing, elsewhere, desk.terms);
+        let mut outcome = Outcome { warning, ..Outcome::default() };
+        if warning.is_some() {
             outcome.count(slot);
             return Some(outcome);
         }
-        let mut outcome = Outcome::default();
         let mut peer = turn.peer();
         outcome.is_forbidden = !turn.is_seeder && !member.can_leech;
         let over_slots = turn.set_flags(&mut peer, &slot.swarm);
         let delta = self.account(desk.terms, &turn, &mut outcome);
         outcome.is_snatch = self.record(desk, &turn, &mut peer, delta, outcome.is_absurd);
+        self.claim(desk, &turn, &peer, delta, &mut outcome);
         let slot = self.torrents.row_mut(row);
         turn.put(slot, &peer);
         outcome.moved = slot.swarm.standing(member.id).less(standing);
@@ -260,7 +274,8 @@ impl TorrentShard {
         };
         let is_handed = outcome.warning.is_none() && !outcome.is_forbidden && !turn.is_stopped;
         if is_handed {
-            turn.hand_out(desk, &slot.swarm);
+            let here = &self.torrents.rows()[row].swarm;
+            turn.hand_out(desk, Both { here, elsewhere: self.swarm_elsewhere(torrent) });
         }
         Some(outcome)
     }
@@ -278,28 +293,42 @@ impl TorrentShard {
         if delta.is_none() {
             return delta;
         }
-        let slot = self.torrents.row_mut(turn.row);
-        slot.torrent.balance = slot.torrent.balance.saturating_add(delta.balance());
-        slot.balance_owed = slot.balance_owed.saturating_add(delta.balance());
-        let member = turn.member;
-        let token = Token { member: member.id, torrent };
-        let price = Price {
+        // Where nodes share, only they together know what it is worth.
+        if turn.room.for_claims.is_none() {
+            let price = self.price(terms, turn, outcome);
+            let token = Token { member: turn.member.id, torrent };
+            outcome.credit = self.pay(turn.row, token, delta, price);
+        }
+        delta
+    }
+
+    /// What a transfer costs and earns now.
+    fn price(&self, terms: &Terms, turn: &Turn<'_>, outcome: &Outcome) -> Price {
+        let (member, torrent) = (turn.member, turn.torrent);
+        let slot = &self.torrents.rows()[turn.row];
+        Price {
             pricing: slot.torrent.pricing.or(terms.pricing),
             double_upload: slot.torrent.double_upload
                 || member.double_upload
                 || terms.double_upload,
             free_leech: member.free_leech,
-            token: self.tokens.find(&token).is_some(),
-        };
-        outcome.credit = price.credit(delta);
-        if outcome.is_forbidden && !terms.charge_forbidden {
-            outcome.credit = Credit { uploaded: outcome.credit.uploaded, ..Credit::default() };
+            token: self.tokens.find(&Token { member: member.id, torrent }).is_some(),
+            uncharged: outcome.is_forbidden && !terms.charge_forbidden,
         }
-        let downloaded = outcome.credit.on_token;
+    }
+
+    /// Adds what moved to the torrent's balance, and to what is free by a token; the credit is the
+    /// member's. `row` is where the torrent is.
+    pub(super) fn pay(&mut self, row: usize, token: Token, delta: Delta, price: Price) -> Credit {
+        let slot = self.torrents.row_mut(row);
+        slot.torrent.balance = slot.torrent.balance.saturating_add(delta.balance());
+        slot.balance_owed = slot.balance_owed.saturating_add(delta.balance());
+        let credit = price.credit(delta);
+        let downloaded = credit.on_token;
         if downloaded != 0 {
             self.pending.token_use(TokenUse { token, downloaded });
         }
-        delta
+        credit
     }
 
     /// Writes the peer's row, and what its completion brings; says whether it is a snatch.
@@ -316,7 +345,8 @@ impl TorrentShard {
         let address = (!turn.member.protected).then_some(announce.address);
         let at_secs = desk.now.as_secs();
         let completes = turn.completes();
-        let snatched = completes && self.complete(Completion { member, torrent });
+        let is_alone = turn.room.for_claims.is_none();
+        let snatched = is_alone && completes && self.complete(Completion { member, torrent });
         if completes {
             peer.completed_at_secs = turn.now_secs;
         }
@@ -327,9 +357,12 @@ impl TorrentShard {
             slot.completed_owed = slot.completed_owed.saturating_add(1);
         }
         // A token serves until the announce that completes, where that one has moved something.
-        if completes && (delta.uploaded, delta.downloaded) != (0, 0) {
+        if is_alone && completes && (delta.uploaded, delta.downloaded) != (0, 0) {
             let token = Token { member, torrent };
             self.tokens.remove(&token).inspect(|_| self.pending.expired_token(token));
+        }
+        if turn.row_waits() {
+            return false;
         }
         let key = peer.key(torrent);
         if turn.known.is_none() && turn.is_stopped && self.pending.has_left(&key) {
@@ -353,11 +386,11 @@ impl TorrentShard {
 
 impl Turn<'_> {
     /// Why a peer that would be one more is not let in.
-    fn refused_room(&self, standing: Moved, terms: &Terms) -> Option<Warning> {
+    fn refused_room(&self, standing: Moved, elsewhere: u32, terms: &Terms) -> Option<Warning> {
         if self.known.is_some() || self.is_stopped {
             return None;
         }
-        let own = (standing.seeding + standing.leeching) as u32;
+        let own = (standing.seeding + standing.leeching) as u32 + elsewhere;
         match () {
             () if terms.peers_per_torrent_max <= own => Some(Warning::TooManyPeers),
             () if self.room.no_peers => Some(Warning::NotStored),
@@ -486,7 +519,7 @@ impl Turn<'_> {
             && !self.completes()
     }
 
-    fn hand_out(&self, desk: &mut Desk<'_>, swarm: &Swarm) {
+    fn hand_out(&self, desk: &mut Desk<'_>, swarm: Both<'_>) {
         let announce = &self.announce.announce;
         let timeout_secs = u32::try_from(desk.terms.peer_timeout.as_secs()).unwrap_or(u32::MAX);
         let asker = Asker {

@@ -178,12 +178,13 @@ impl TorrentShard {
         is_full: bool,
         departed: &mut Departed,
     ) -> usize {
+        let oldest_secs = now.as_secs().saturating_sub(terms.peer_timeout.as_secs()) as u32;
+        let torrent = self.torrents.rows()[place].torrent.id;
+        self.expire_elsewhere(torrent, oldest_secs);
         let slot = self.torrents.row_mut(place);
-        let torrent = slot.torrent.id;
         let swarm = &mut slot.swarm;
         let cost = 1 + swarm.len();
         let peers = swarm.len();
-        let oldest_secs = now.as_secs().saturating_sub(terms.peer_timeout.as_secs()) as u32;
         let pending = &mut self.pending;
         swarm.drop_if(
             |peer| {

@@ -346,6 +346,8 @@ impl Private {
         let known = match shard.torrents.remove(&id) {
             None => {
                 shard.torrents.put(slot);
+                drop(shard);
+                self.ask_about(id);
                 return;
             }
             Some(known) if known.torrent.info_hash == info_hash => {
@@ -357,14 +359,17 @@ impl Private {
         // Another file under the same number: whoever has the old one is not a peer of the new.
         slot.is_owed = known.is_owed;
         shard.torrents.put(slot);
+        shard.elsewhere.remove(&id);
         drop(shard);
         self.forget(known);
+        self.ask_about(id);
     }
 
     fn unregister(&self, id: TorrentId) {
         let mut shard = self.torrent_shard(id);
         let Some(slot) = shard.torrents.remove(&id) else { return };
         shard.tokens.retain(|token| token.torrent != id, drop);
+        shard.elsewhere.remove(&id);
         drop(shard);
         self.forget(slot);
     }

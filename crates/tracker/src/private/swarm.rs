@@ -9,7 +9,7 @@ use peerage_swarm::{Peers, Rng, prefetch};
 use super::MemberId;
 use super::crowd::Crowd;
 use super::members::Moved;
-use super::peer::{DRAWN_BYTES, Peer, Segment};
+use super::peer::{DRAWN_BYTES, Flags, Peer, Segment};
 
 /// The peers of one torrent: 16 bytes, and of its own only the peers, 104 bytes each. A [`Crowd`]
 /// costs about 11 more a peer, and has at most an eighth of room to grow. Measured, with what the
@@ -158,6 +158,19 @@ impl Swarm {
             Self::Many(crowd) => crowd.range(first, last),
         }
     }
+
+    /// The peers of some segments, one after the other.
+    fn slice(&self, (first, last): (Segment, Segment)) -> &[Peer] {
+        let (start, end) = self.range(first, last);
+        &self.peers()[start as usize..end as usize]
+    }
+
+    /// The next row of a peer is to be written whole: the last was left out.
+    pub(super) fn owe_row(&mut self, member: MemberId, peer_id: &PeerId) {
+        if let Some(place) = self.place(member, peer_id) {
+            self.change(place, |peer| peer.flags.set(Flags::OWED, true));
+        }
+    }
 }
 
 /// Who asks for peers.
@@ -169,10 +182,17 @@ pub(super) struct Asker {
     pub(super) oldest_secs: u32,
 }
 
-impl Swarm {
+/// Whom peers are drawn from: a swarm, and what other nodes have of it, as if they were one.
+#[derive(Clone, Copy)]
+pub(super) struct Both<'a> {
+    pub(super) here: &'a Swarm,
+    pub(super) elsewhere: Option<&'a Swarm>,
+}
+
+impl Both<'_> {
     /// Draws peers with addresses of the asker's family: of seeders and leechers for a leecher, of
     /// leechers for a seeder. Never of the asker's member.
-    pub(super) fn draw(&self, asker: &Asker, out_max: usize, rng: &mut Rng, out: &mut Peers) {
+    pub(super) fn draw(self, asker: &Asker, out_max: usize, rng: &mut Rng, out: &mut Peers) {
         use Segment::{Leecher4, Leecher6, LeecherBoth, Seeder4, Seeder6, SeederBoth};
         let segments = match (asker.family, asker.seeder) {
             (Family::V4, true) => [(Leecher4, LeecherBoth); 1].as_slice(),
@@ -185,13 +205,7 @@ impl Swarm {
     }
 
     /// Draws peers with no address of the asker's family, to fill up.
-    pub(super) fn draw_others(
-        &self,
-        asker: &Asker,
-        out_max: usize,
-        rng: &mut Rng,
-        out: &mut Peers,
-    ) {
+    pub(super) fn draw_others(self, asker: &Asker, out_max: usize, rng: &mut Rng, out: &mut Peers) {
         use Segment::{Leecher4, Leecher6, Seeder4, Seeder6};
         let (family, segments) = match (asker.family, asker.seeder) {
             (Family::V4, true) => (Family::V6, [(Leecher6, Leecher6); 1].as_slice()),
@@ -205,7 +219,7 @@ impl Swarm {
     /// Starts at a peer drawn uniformly and goes on by a stride that meets all, so each is as
     /// likely as any other, and which come together changes from draw to draw.
     fn draw_from(
-        &self,
+        self,
         segments: &[(Segment, Segment)],
         family: Family,
         asker: &Asker,
@@ -213,25 +227,22 @@ impl Swarm {
         rng: &mut Rng,
         out: &mut Peers,
     ) {
-        let mut ranges = [(0, 0); 2];
+        // At most two ranges of each.
+        let mut ranges: [&[Peer]; 4] = [&[]; 4];
+        let swarms = [Some(self.here), self.elsewhere].into_iter().flatten();
+        let found = swarms.flat_map(|swarm| segments.iter().map(move |of| swarm.slice(*of)));
         let mut total = 0;
-        for (range, &(first, last)) in ranges.iter_mut().zip(segments) {
-            let (start, end) = self.range(first, last);
-            *range = (start, end - start);
-            total += range.1;
+        for (range, found) in ranges.iter_mut().zip(found) {
+            *range = found;
+            total += found.len() as u32;
         }
         if total == 0 {
             return;
         }
-        let peers = self.peers();
         let mut number = rng.below(total);
         let stride = match total as usize <= out_max {
             true => 1,
             false => stride(total, rng),
-        };
-        let place = |number: u32| match number < ranges[0].1 {
-            true => (ranges[0].0 + number) as usize,
-            false => (ranges[1].0 + number - ranges[0].1) as usize,
         };
         let next = |number: u32| match total - number <= stride {
             true => number - (total - stride),
@@ -239,7 +250,7 @@ impl Swarm {
         };
         let mut ahead = number;
         for _ in 0..total.min(out_max as u32) {
-            let start = core::ptr::from_ref(&peers[place(ahead)]).addr();
+            let start = core::ptr::from_ref(nth(&ranges, ahead as usize)).addr();
             prefetch(start);
             prefetch(start + DRAWN_BYTES[family as usize] - 1);
             ahead = next(ahead);
@@ -248,7 +259,7 @@ impl Swarm {
             if out_max <= out.v4.len() + out.v6.len() {
                 return;
             }
-            let peer = &peers[place(number)];
+            let peer = nth(&ranges, number as usize);
             if peer.member != asker.member && peer.is_fresh(family, asker.oldest_secs) {
                 match family {
                     Family::V4 => out.v4.push(peer.v4),
@@ -258,6 +269,20 @@ impl Swarm {
             number = next(number);
         }
     }
+}
+
+/// One of the peers in some ranges, which has to be there.
+fn nth<'a>(ranges: &[&'a [Peer]; 4], mut number: usize) -> &'a Peer {
+    let [first, rest @ ..] = ranges;
+    let mut range = first;
+    for next in rest {
+        if number < range.len() {
+            break;
+        }
+        number -= range.len();
+        range = next;
+    }
+    &range[number]
 }
 
 /// A random number below `total` that has no divisor in common with it. One in two is such, and
@@ -278,7 +303,6 @@ mod tests {
     use alloc::collections::{BTreeMap, BTreeSet};
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    use super::super::peer::Flags;
     use super::*;
 
     const NOW: u32 = 1_800_000_000;
@@ -363,6 +387,10 @@ mod tests {
         }
     }
 
+    fn alone(here: &Swarm) -> Both<'_> {
+        Both { here, elsewhere: None }
+    }
+
     fn asker(member: u32, seeder: bool, family: Family) -> Asker {
         Asker { member: MemberId(member), seeder, family, oldest_secs: NOW - 100 }
     }
@@ -379,7 +407,7 @@ mod tests {
         {
             let bit = if family == Family::V4 { 1 } else { 2 };
             let mut out = Peers::default();
-            swarm.draw(&asker(3, seeder, family), 1000, &mut rng, &mut out);
+            alone(&swarm).draw(&asker(3, seeder, family), 1000, &mut rng, &mut out);
             let may = |kind: u32| kind & 8 != 0 && (kind & 4 == 0 || !seeder);
             let own = |number: &u32| may(number / 10) && (number / 10) & bit != 0;
             let others = (0..160_u32).filter(|number| number % 10 != 3);
@@ -392,7 +420,7 @@ mod tests {
                 .collect();
             assert_eq!(numbers, expected, "{family:?} {seeder}");
             assert_eq!(out.v4.len() + out.v6.len(), expected.len(), "each once");
-            swarm.draw_others(&asker(3, seeder, family), 1000, &mut rng, &mut out);
+            alone(&swarm).draw_others(&asker(3, seeder, family), 1000, &mut rng, &mut out);
             let fill = |number: &u32| may(number / 10) && (number / 10) & 3 == 3 - bit;
             let filled = others.filter(fill).count();
             assert_eq!(out.v4.len() + out.v6.len(), expected.len() + filled);
@@ -412,7 +440,7 @@ mod tests {
         const DRAWS: u32 = 20_000;
         for _ in 0..DRAWS {
             let mut out = Peers::default();
-            swarm.draw(&asker(999, false, Family::V4), 10, &mut rng, &mut out);
+            alone(&swarm).draw(&asker(999, false, Family::V4), 10, &mut rng, &mut out);
             assert_eq!(out.v4.len(), 10);
             out.v4.iter().for_each(|peer| counts[usize::from(peer[3])] += 1);
             pairs.insert((out.v4[0], out.v4[1]));
@@ -436,9 +464,29 @@ mod tests {
         }
         let mut rng = Rng::from_seed(6);
         let mut out = Peers::default();
-        swarm.draw(&asker(99, false, Family::V4), 10, &mut rng, &mut out);
+        alone(&swarm).draw(&asker(99, false, Family::V4), 10, &mut rng, &mut out);
         assert_eq!(out.v4.len(), 1);
-        swarm.draw(&asker(99, false, Family::V6), 11, &mut rng, &mut out);
+        alone(&swarm).draw(&asker(99, false, Family::V6), 11, &mut rng, &mut out);
         assert_eq!(out.v6.len(), 10, "at the other address it was");
+    }
+
+    #[test]
+    fn peers_here_and_elsewhere_are_equally_likely() {
+        let (mut here, mut elsewhere) = (Swarm::new(), Swarm::new());
+        for number in 0..40 {
+            let into = if number < 10 { &mut here } else { &mut elsewhere };
+            into.insert(peer(number, number, 11 + (number & 1) * 4));
+        }
+        let both = Both { here: &here, elsewhere: Some(&elsewhere) };
+        let mut rng = Rng::from_seed(7);
+        let mut counts = [0_u32; 40];
+        for _ in 0..20_000 {
+            let mut out = Peers::default();
+            both.draw(&asker(99, false, Family::V6), 8, &mut rng, &mut out);
+            assert_eq!(out.v6.len(), 8);
+            out.v6.iter().for_each(|peer| counts[usize::from(peer[15])] += 1);
+        }
+        // A fifth of the draws each: 4000, give or take five times the deviation of 57.
+        assert!(counts.iter().all(|count| (3715..4285).contains(count)), "{counts:?}");
     }
 }

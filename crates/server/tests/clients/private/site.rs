@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use peerage_testkit::redis::Redis;
 use peerage_testkit::{
     Folder, GazelleTables, MariaDb, Postgres, Server, Signal, SqlMode, Wait, free_port, run,
     wait_for,
@@ -23,14 +24,16 @@ pub(crate) enum Books {
     Postgres(Postgres),
     /// A Gazelle site's tables, in MariaDB.
     Gazelle(MariaDb),
+    /// Ours in PostgreSQL, of two nodes that share by way of Redis.
+    Shared(Postgres, Redis),
 }
 
 /// A running tracker and what is around it.
 pub(crate) struct Site {
-    /// `None` between [`Site::stop`] or [`Site::kill9`] and [`Site::start`].
-    tracker: Option<Server>,
-    /// Where it listens, before and after.
-    tracker_port: u16,
+    /// Its nodes; none between [`Site::stop`] or [`Site::kill9`] and [`Site::start`].
+    nodes: Vec<Server>,
+    /// Where they listen, before and after.
+    node_ports: Vec<u16>,
     /// What clients talk to.
     pub(crate) tap: Tap,
     /// Its database.
@@ -60,11 +63,16 @@ impl Books {
         Postgres::start().map(Self::Postgres)
     }
 
+    /// Ours, and two nodes.
+    pub(crate) fn shared() -> Result<Self, String> {
+        Ok(Self::Shared(Postgres::start()?, Redis::start(&[])?))
+    }
+
     /// Kills the server where it stands.
     pub(crate) fn kill9(&mut self) -> Result<(), String> {
         match self {
             Self::Sqlite => Err("SQLite is no server".to_owned()),
-            Self::Postgres(database) => database.kill9(),
+            Self::Postgres(database) | Self::Shared(database, _) => database.kill9(),
             Self::Gazelle(database) => database.kill9(),
         }
     }
@@ -73,7 +81,7 @@ impl Books {
     pub(crate) fn restart(&mut self) -> Result<(), String> {
         match self {
             Self::Sqlite => Err("SQLite is no server".to_owned()),
-            Self::Postgres(database) => database.restart(),
+            Self::Postgres(database) | Self::Shared(database, _) => database.restart(),
             Self::Gazelle(database) => database.restart(),
         }
     }
@@ -83,6 +91,10 @@ impl Books {
         match self {
             Self::Sqlite => Vec::new(),
             Self::Postgres(database) => vec![("PEERAGE__DATABASE__URL", database.url())],
+            Self::Shared(database, redis) => vec![
+                ("PEERAGE__DATABASE__URL", database.url()),
+                ("PEERAGE__SHARED__REDIS", redis.url()),
+            ],
             Self::Gazelle(database) => vec![
                 ("PEERAGE__DATABASE__URL", database.url()),
                 ("PEERAGE__DATABASE__SCHEMA", "gazelle".to_owned()),
@@ -100,10 +112,11 @@ impl Site {
     /// A site that is not running yet: [`Site::register`], then [`Site::start`].
     pub(crate) fn new(books: Books) -> Result<Self, String> {
         let folder = Folder::new("private")?;
-        folder.inner("data")?;
-        let tracker_port = free_port();
-        let tap = Tap::start(tracker_port, &folder.path().join("tap"))?;
-        Ok(Self { tracker: None, tracker_port, tap, books, folder })
+        let nodes = if matches!(books, Books::Shared(..)) { 2 } else { 1 };
+        let node_ports: Vec<u16> = (0..nodes).map(|_| free_port()).collect();
+        (0..nodes).try_for_each(|node| folder.inner(&data_name(node)).map(drop))?;
+        let tap = Tap::start(&node_ports, &folder.path().join("tap"))?;
+        Ok(Self { nodes: Vec::new(), node_ports, tap, books, folder })
     }
 
     /// Where a member announces to.
@@ -127,7 +140,7 @@ impl Site {
     ) -> Result<(), String> {
         match &self.books {
             Books::Gazelle(database) => database.query(&gazelle_rows(members, torrents)).map(drop),
-            Books::Sqlite | Books::Postgres(_) => {
+            Books::Sqlite | Books::Postgres(_) | Books::Shared(..) => {
                 for member in members {
                     self.command(&["user", "add", member, "--passkey", &passkey(member)])?;
                 }
@@ -141,10 +154,21 @@ impl Site {
         }
     }
 
-    /// Starts the tracker, at the same port and on the same data as before.
+    /// Starts the tracker, at the same ports and on the same data as before.
     pub(crate) fn start(&mut self) -> Result<(), String> {
-        let port = self.tracker_port.to_string();
-        let data = self.data();
+        for node in 0..self.node_ports.len() {
+            let started = self.start_node(node)?;
+            if matches!(self.books, Books::Shared(..)) {
+                started.stats_when(|stats| stats["shared"]["connected"] == true)?;
+            }
+            self.nodes.push(started);
+        }
+        Ok(())
+    }
+
+    fn start_node(&self, node: usize) -> Result<Server, String> {
+        let port = self.node_ports[node].to_string();
+        let data = self.data(node);
         let arguments = ["-p", &port, "--bind", "127.0.0.1", "--bind", "::1", "--data-dir", &data];
         // Transmission and aria2 keep to these; the others are told when to announce.
         let often = ["--private", "--interval", "2", "--min-interval", "1", "--max-interval", "2"];
@@ -159,20 +183,20 @@ impl Site {
         let books = books.iter().map(|(name, value)| (*name, value.as_str()));
         let settings: Vec<(&str, &str)> = settings.into_iter().chain(books).collect();
         let arguments = [&arguments[..], &often].concat();
-        self.tracker = Some(Server::start_as(&crate::program(), &arguments, &settings)?);
-        Ok(())
+        Server::start_as(&crate::program(), &arguments, &settings)
     }
 
     /// Stops the tracker as an operator does.
     pub(crate) fn stop(&mut self) -> Result<(), String> {
-        self.tracker.take().map_or(Ok(()), Server::stop)
+        self.nodes.drain(..).try_for_each(Server::stop)
     }
 
     /// Kills the tracker where it stands.
     pub(crate) fn kill9(&mut self) -> Result<(), String> {
-        let Some(mut tracker) = self.tracker.take() else { return Ok(()) };
-        tracker.process().signal(Signal::Kill)?;
-        tracker.process().ended(LIMIT).map(drop)
+        self.nodes.drain(..).try_for_each(|mut node| {
+            node.process().signal(Signal::Kill)?;
+            node.process().ended(LIMIT).map(drop)
+        })
     }
 
     /// What is credited to `member` in the tables.
@@ -186,7 +210,7 @@ impl Site {
                 );
                 database.query(&query)?.into_iter().flatten().next()
             }
-            Books::Sqlite | Books::Postgres(_) => {
+            Books::Sqlite | Books::Postgres(_) | Books::Shared(..) => {
                 let lines = self.command(&["user", "list"])?;
                 let is_of = |line: &&str| line.split(' ').nth(1) == Some(member);
                 lines.lines().find(is_of).map(str::to_owned)
@@ -211,13 +235,13 @@ impl Site {
         })
     }
 
-    fn data(&self) -> String {
-        self.folder.path().join("data").display().to_string()
+    fn data(&self, node: usize) -> String {
+        self.folder.path().join(data_name(node)).display().to_string()
     }
 
     /// Runs a command of the program on the tables; what it prints.
     fn command(&self, line: &[&str]) -> Result<String, String> {
-        let data = self.data();
+        let data = self.data(0);
         let settings = self.books.settings();
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -228,6 +252,10 @@ impl Site {
             code => Err(format!("{line:?} ended with {code:?}: {}", ended.stderr)),
         }
     }
+}
+
+fn data_name(node: usize) -> String {
+    format!("data{node}")
 }
 
 /// As the PHP of a site makes them.

@@ -47,11 +47,11 @@ pub(crate) struct Moved {
 }
 
 impl Tap {
-    /// Starts one in front of the tracker at `tracker_port`.
-    pub(crate) fn start(tracker_port: u16, log: &Path) -> Result<Self, String> {
+    /// Starts one in front of the tracker at `tracker_ports`, each of which has its turn.
+    pub(crate) fn start(tracker_ports: &[u16], log: &Path) -> Result<Self, String> {
         let port = free_port();
         let mut command = python("tap.py")?;
-        command.args([port.to_string(), tracker_port.to_string()]);
+        command.args([port].iter().chain(tracker_ports).map(u16::to_string));
         let mut process = Process::start("tap", &mut command, log)?;
         process.line("tap", LIMIT, |line| (line == "ready").then_some(()))?;
         Ok(Self { process, port })
