@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use peerage_proto::{InfoHash, PeerId};
 use peerage_tracker::Now;
 use peerage_tracker::private::{
-    Member, MemberId, Passkey, PeerKey, PeerRow, Pricing, Private, Terms, Torrent, TorrentId,
+    Member, MemberId, Passkey, PeerKey, PeerRow, Private, Terms, Torrent, TorrentId,
 };
 
 use crate::args::Options;
@@ -55,26 +55,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 }
 
 fn member(number: u32) -> Member {
-    Member {
-        id: MemberId(number + 1),
-        passkey: Passkey(Account::passkey(number)),
-        can_leech: true,
-        protected: false,
-        free_leech: false,
-        double_upload: false,
-        download_slots: None,
-    }
+    Member::new(MemberId(number + 1), Passkey(Account::passkey(number)))
 }
 
 fn torrent(number: u32) -> Torrent {
-    Torrent {
-        id: TorrentId(number + 1),
-        info_hash: InfoHash(info_hash(number)),
-        pricing: Pricing::Normal,
-        double_upload: false,
-        completed: 0,
-        balance: 0,
-    }
+    Torrent::new(TorrentId(number + 1), InfoHash(info_hash(number)))
 }
 
 fn peer(number: u32, members: u32, torrents: u32) -> PeerRow {

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use peerage_proto::InfoHash;
-use peerage_tracker::private::{
-    Member, MemberId, Passkey, Pricing, Private, Terms, Torrent, TorrentId,
-};
+use peerage_tracker::private::{Member, MemberId, Passkey, Private, Terms, Torrent, TorrentId};
 use peerage_tracker::udp::{Datagram, Replies};
 use peerage_tracker::{
     ConnectionKey, Connections, Limits, Now, PeerIds, Rules, Tracker, http, udp,
@@ -21,25 +19,13 @@ const TORRENTS: u32 = 10;
 fn tracker() -> Arc<Tracker> {
     let private = Private::new([1; 16], Terms::default());
     for id in 0..MEMBERS {
-        private.put_member(Member {
-            id: MemberId(id),
-            passkey: Passkey::parse(format!("{id:032}").as_bytes()).expect("32 digits"),
-            can_leech: true,
-            protected: false,
-            free_leech: false,
-            double_upload: false,
-            download_slots: None,
-        });
+        private.put_member(Member::new(
+            MemberId(id),
+            Passkey::parse(format!("{id:032}").as_bytes()).expect("32 digits"),
+        ));
     }
     for id in 0..TORRENTS {
-        private.put_torrent(Torrent {
-            id: TorrentId(id),
-            info_hash: InfoHash([b'a' + id as u8; 20]),
-            pricing: Pricing::Normal,
-            double_upload: false,
-            completed: 0,
-            balance: 0,
-        });
+        private.put_torrent(Torrent::new(TorrentId(id), InfoHash([b'a' + id as u8; 20])));
     }
     let rules = Rules::default();
     let tracker = Tracker::new([2; 16], Limits::default(), PeerIds::Dropped, rules);

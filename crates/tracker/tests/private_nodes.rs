@@ -7,7 +7,7 @@ use std::time::Duration;
 use peerage_proto::{Event, InfoHash, PeerId};
 use peerage_tracker::private::nodes::{Answer, Options, Tell, Verdict};
 use peerage_tracker::private::{
-    Announce, Member, MemberId, Passkey, Pricing, Private, Terms, Torrent, TorrentId,
+    Announce, Member, MemberId, Passkey, Private, Terms, Torrent, TorrentId,
 };
 use peerage_tracker::{Families, Limits, Now, PeerIds, Rules, Tracker, Worker};
 
@@ -33,25 +33,10 @@ fn node(members: u32, torrents: u32) -> (Tracker, Worker) {
     let terms = Terms { early_secs: 0, ..Terms::default() };
     let private = Private::new([9; 16], terms).shared_by(options);
     for id in 1..=members {
-        private.put_member(Member {
-            id: MemberId(id),
-            passkey: passkey(id),
-            can_leech: true,
-            protected: false,
-            free_leech: false,
-            double_upload: false,
-            download_slots: None,
-        });
+        private.put_member(Member::new(MemberId(id), passkey(id)));
     }
     for id in 1..=torrents {
-        private.put_torrent(Torrent {
-            id: TorrentId(id),
-            info_hash: info_hash(id),
-            pricing: Pricing::Normal,
-            double_upload: false,
-            completed: 0,
-            balance: 0,
-        });
+        private.put_torrent(Torrent::new(TorrentId(id), info_hash(id)));
     }
     let tracker = Tracker::new([1; 16], Limits::default(), PeerIds::Dropped, Rules::default())
         .with_members(private);

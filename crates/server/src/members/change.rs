@@ -109,15 +109,7 @@ impl TorrentChange {
 
 /// A new member, with a passkey by chance.
 pub(crate) fn new_member(name: &str) -> Result<MemberEntry, Wrong> {
-    let member = Member {
-        id: MemberId(0),
-        passkey: random_passkey()?,
-        can_leech: true,
-        protected: false,
-        free_leech: false,
-        double_upload: false,
-        download_slots: None,
-    };
+    let member = Member::new(MemberId(0), random_passkey()?);
     Ok(MemberEntry {
         member,
         name: name.to_owned(),
@@ -130,14 +122,7 @@ pub(crate) fn new_member(name: &str) -> Result<MemberEntry, Wrong> {
 
 /// A new torrent.
 pub(crate) fn new_torrent(info_hash: InfoHash, name: &str) -> TorrentEntry {
-    let torrent = Torrent {
-        id: TorrentId(0),
-        info_hash,
-        pricing: Pricing::Normal,
-        double_upload: false,
-        completed: 0,
-        balance: 0,
-    };
+    let torrent = Torrent::new(TorrentId(0), info_hash);
     let name = name.to_owned();
     TorrentEntry { torrent, name, seeders: 0, leechers: 0, created_at_secs: 0 }
 }

@@ -10,7 +10,7 @@ use peerage_proto::{Event, InfoHash, PeerId};
 use peerage_testkit::redis::Redis;
 use peerage_tracker::private::nodes::{Answer, Options, Tell};
 use peerage_tracker::private::{
-    Announce, Member, MemberId, Passkey, Pricing, Private, Terms, Torrent, TorrentId,
+    Announce, Member, MemberId, Passkey, Private, Terms, Torrent, TorrentId,
 };
 use peerage_tracker::{Families, Limits, Now, PeerIds, Rng, Rules, Tracker, Worker};
 use redis::aio::MultiplexedConnection;
@@ -34,23 +34,8 @@ fn node(name: u64) -> (Tracker, Worker) {
     let terms = Terms { early_secs: 0, peer_timeout: TIMEOUT, ..Terms::default() };
     let options = Options { node: name, sample: SAMPLE, refresh: Duration::from_secs(10) };
     let private = Private::new([9; 16], terms).shared_by(options);
-    private.put_member(Member {
-        id: MemberId(1),
-        passkey: passkey(),
-        can_leech: true,
-        protected: false,
-        free_leech: false,
-        double_upload: false,
-        download_slots: None,
-    });
-    private.put_torrent(Torrent {
-        id: TorrentId(1),
-        info_hash: HASH,
-        pricing: Pricing::Normal,
-        double_upload: false,
-        completed: 0,
-        balance: 0,
-    });
+    private.put_member(Member::new(MemberId(1), passkey()));
+    private.put_torrent(Torrent::new(TorrentId(1), HASH));
     let tracker = Tracker::new([1; 16], Limits::default(), PeerIds::Dropped, Rules::default())
         .with_members(private);
     let worker = tracker.worker(name);

@@ -53,6 +53,21 @@ pub struct Member {
     pub download_slots: Option<u32>,
 }
 
+impl Member {
+    /// One who may do what members may, and has no favours.
+    pub fn new(id: MemberId, passkey: Passkey) -> Self {
+        Self {
+            id,
+            passkey,
+            can_leech: true,
+            protected: false,
+            free_leech: false,
+            double_upload: false,
+            download_slots: None,
+        }
+    }
+}
+
 /// A torrent that may be announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torrent {
@@ -68,6 +83,14 @@ pub struct Torrent {
     pub completed: u32,
     /// Upload less download so far, in bytes, as Gazelle keeps it.
     pub balance: i64,
+}
+
+impl Torrent {
+    /// One of which everything counts, and nobody has had anything yet.
+    pub fn new(id: TorrentId, info_hash: InfoHash) -> Self {
+        let pricing = Pricing::Normal;
+        Self { id, info_hash, pricing, double_upload: false, completed: 0, balance: 0 }
+    }
 }
 
 /// A member's right to download one torrent for free.

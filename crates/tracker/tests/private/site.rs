@@ -16,15 +16,7 @@ pub(crate) fn passkey(member: u32) -> Passkey {
 }
 
 pub(crate) fn member(id: u32) -> Member {
-    Member {
-        id: MemberId(id),
-        passkey: passkey(id),
-        can_leech: true,
-        protected: false,
-        free_leech: false,
-        double_upload: false,
-        download_slots: None,
-    }
+    Member::new(MemberId(id), passkey(id))
 }
 
 pub(crate) fn torrent() -> Torrent {

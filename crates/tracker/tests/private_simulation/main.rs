@@ -14,7 +14,7 @@ use std::time::Duration;
 use peerage_proto::{Event, InfoHash, PeerId};
 use peerage_tracker::private::nodes::{Answer, Options, Tell};
 use peerage_tracker::private::{
-    Announce, Member, MemberId, Passkey, Pricing, Private, Terms, Torrent, TorrentId,
+    Announce, Member, MemberId, Passkey, Private, Terms, Torrent, TorrentId,
 };
 use peerage_tracker::{Families, Limits, Now, PeerIds, Rng, Rules, Tracker, Worker};
 
@@ -132,24 +132,9 @@ impl World {
         let options = Options { node: self.runs, sample: 50, refresh: REFRESH };
         let private = Private::new([9; 16], terms).shared_by(options);
         for id in 0..MEMBERS {
-            private.put_member(Member {
-                id: MemberId(id),
-                passkey: passkey(id),
-                can_leech: true,
-                protected: false,
-                free_leech: false,
-                double_upload: false,
-                download_slots: None,
-            });
+            private.put_member(Member::new(MemberId(id), passkey(id)));
         }
-        private.put_torrent(Torrent {
-            id: TorrentId(1),
-            info_hash: HASH,
-            pricing: Pricing::Normal,
-            double_upload: false,
-            completed: 0,
-            balance: 0,
-        });
+        private.put_torrent(Torrent::new(TorrentId(1), HASH));
         let tracker = Tracker::new([1; 16], Limits::default(), PeerIds::Dropped, Rules::default())
             .with_members(private);
         let worker = tracker.worker(self.runs);
