@@ -120,7 +120,9 @@ fn spawn(kind: Kind, port: u16, flags: &[String], folder: &Path) -> Result<Proce
     let port = port.to_string();
     let folder_name = folder.to_string_lossy();
     let own = ["--port", &port, "--bind", "127.0.0.1", "--dir", &folder_name];
-    let own = own.into_iter().chain(["--save", "", "--appendonly", "no"]).map(str::to_owned);
+    let own = own.into_iter().chain(["--save", "", "--appendonly", "no"]);
+    // Replicas get their copy at once, not after five seconds in which others may come.
+    let own = own.chain(["--repl-diskless-sync-delay", "0"]).map(str::to_owned);
     let arguments = own.chain(flags.iter().cloned()).collect();
     start("redis-server", kind.program()?, arguments, folder.join("log"))
 }
@@ -166,7 +168,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Starts them, and waits until the Sentinels know of the replica and of each other.
+    /// Starts them, and waits until the replica has all that the master has, without which it never
+    /// becomes one, and the Sentinels know of it and of each other.
     pub fn start() -> Result<Self, String> {
         Self::start_with(None)
     }
@@ -184,13 +187,22 @@ impl Watched {
         let master = Redis::start(&login)?;
         let port = master.port.to_string();
         let replica = Redis::start(&[&login[..], &["--replicaof", "127.0.0.1", &port]].concat())?;
+        wait_for("copy of the master", LIMIT, || {
+            let replication = replica.ask(&["INFO", "replication"])?;
+            Ok(match replication.contains("master_link_status:up") {
+                true => Wait::Done(()),
+                false => Wait::NotYet(replication),
+            })
+        })?;
         let folder = Folder::new("sentinels")?;
         let mut sentinels = Vec::new();
         for number in 0..3 {
             let own = free_port();
+            // A replica that has heard nothing of its master for ten times longer is none that a
+            // Sentinel chooses, ever; and it does nothing for 30 s after it was not run for two.
             let text = format!(
                 "port {own}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {port} 2\n\
-                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel down-after-milliseconds main 4000\n\
                  sentinel failover-timeout main 5000\n{more}"
             );
             let file = folder.write(&format!("{number}.conf"), &text)?;
@@ -220,6 +232,12 @@ impl Watched {
             })
         })?;
         Ok(watched)
+    }
+
+    /// What went wrong, and what the Sentinels have said.
+    pub fn explain(&self, what: &str) -> String {
+        let said = self.sentinels.iter().map(|(_, sentinel)| sentinel.explain(what));
+        said.collect::<Vec<_>>().join("\n")
     }
 
     /// By which a node finds the master.
