@@ -2,6 +2,7 @@
 //! those of another.
 
 mod credit;
+mod failover;
 mod faults;
 mod llmpt;
 mod logins;
