@@ -6,11 +6,11 @@
 //! the last that its master was told.
 
 use peerage_testkit::redis::{Cluster, Redis, Watched};
-use peerage_testkit::{GazelleTables, Wait, wait_for};
+use peerage_testkit::{GazelleTables, Server, Wait, wait_for};
 
-use crate::node::SOON;
+use crate::node::{RECOVERED, SOON};
 use crate::places::{ELECTED, FOLLOWED};
-use crate::site::{GB, HASH, Says, Site, Tables, client};
+use crate::site::{GB, HASH, LIMIT, Says, Site, Tables, client};
 use crate::updates::{NEW_HASH, await_text, scrape, tell};
 
 /// Members with a client each.
@@ -179,4 +179,60 @@ fn members_are_credited_to_the_byte_while_their_slot_moves() -> Result<(), Strin
 /// By which the slot of the torrent is found.
 fn key() -> String {
     HASH.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a replica lacks when it becomes the master, or a Redis that comes back with an old file.
+#[test]
+fn records_older_than_nodes_know_credit_nobody_twice() -> Result<(), String> {
+    let site = Site::start(Tables::Own)?;
+    let records = format!("peerage:m1:{{{}}}:a", key());
+    let mut clients = Clients::start(&site)?;
+    clients.be_credited(&site)?;
+    site.redis.ask(&["COPY", &records, "{old}"])?;
+    clients.go_on(&site)?;
+    clients.await_credit(&site)?;
+    let connected = connections(&site)?;
+    site.redis.ask(&["COPY", "{old}", &records, "REPLACE"])?;
+    site.redis.ask(&["CLIENT", "KILL", "TYPE", "normal"])?;
+    wait_for("other connections", RECOVERED, || {
+        let now = connections(&site)?;
+        let all = now.iter().zip(&connected).all(|(now, before)| before < now);
+        Ok(if all { Wait::Done(()) } else { Wait::NotYet(format!("{now:?}")) })
+    })?;
+    site.await_connected(RECOVERED)?;
+    site.await_told()?;
+    // What they say next is nobody's, since nobody knows who has credited it; what they say from
+    // then on is.
+    clients.go_on(&site)?;
+    let rows = clients.all.iter().map(|says| {
+        let Says { member, uploaded, downloaded, .. } = says;
+        format!("{member} 1 {uploaded} {downloaded}")
+    });
+    let rows: Vec<String> = rows.collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    site.await_rows(site.peers_query(), &rows)?;
+    clients.go_on(&site)?;
+    wait_for("credit", LIMIT, || {
+        clients.announce(&site, "")?;
+        let mut all = Vec::new();
+        for says in &clients.all {
+            let rows = site.database.query(&site.credit_query(says.member))?;
+            let credit: u64 = rows[0][0].parse().map_err(|_| format!("{rows:?}"))?;
+            assert!(credit <= says.uploaded, "{says:?}: {credit}");
+            all.push(says.uploaded - credit);
+        }
+        let is_credited = all.iter().zip(1..).all(|(lost, odd)| *lost <= GB + odd);
+        Ok(if is_credited { Wait::Done(()) } else { Wait::NotYet(format!("{all:?}")) })
+    })
+}
+
+/// How often each node has found Redis.
+fn connections(site: &Site) -> Result<Vec<u64>, String> {
+    let count = |node: &Server| {
+        let metrics = node.get("/metrics")?.text();
+        let name = "peerage_shared_connections_total ";
+        let count = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        count.ok_or_else(|| format!("no {name}in {metrics}"))
+    };
+    site.nodes.iter().map(count).collect()
 }
