@@ -14,3 +14,4 @@ mod releases;
 mod site;
 mod updates;
 mod valkey;
+mod watch;
