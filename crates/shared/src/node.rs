@@ -89,7 +89,7 @@ struct Carrier<N> {
     node: Node,
     share: Arc<Share>,
     now: N,
-    script: String,
+    script: &'static str,
     script_hash: String,
     places: Places,
     /// Whether the masters may be others by now.
@@ -171,7 +171,7 @@ enum Flushed {
 impl<N: Fn() -> Now> Carrier<N> {
     fn new(node: Node, share: Arc<Share>, now: N, messages: mpsc::Sender<Vec<u8>>) -> Self {
         let script = node.layout.script();
-        let script_hash = redis::Script::new(&script).get_hash().to_owned();
+        let script_hash = redis::Script::new(script).get_hash().to_owned();
         let started = Instant::now();
         Self {
             retry: Retry::new(share.options().node),
@@ -213,9 +213,9 @@ impl<N: Fn() -> Now> Carrier<N> {
         if (self.stale || !self.places.is_whole()) && self.finding.is_none() && self.retry.is_due()
         {
             let (target, known) = (self.node.target.clone(), self.places.clone());
-            let script = self.script.clone();
+            let script = self.script;
             self.finding =
-                Some(tokio::spawn(async move { Places::find(&target, known, &script).await }));
+                Some(tokio::spawn(async move { Places::find(&target, known, script).await }));
         }
         let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
         if self.subscription.as_ref().is_none_or(lost) && self.hear_again.is_due() {

@@ -50,7 +50,7 @@ pub(crate) fn check_first_announce(redis: &Redis) -> Result<(), String> {
     for (swarm, way) in (1..).zip(WAYS) {
         first.announce(way, swarm, 1000, Says::Seeding)?;
         wait_for("seeder in Redis", SOON, || {
-            let key = format!("peerage:1:{{{}}}:s", format!("{swarm:02x}").repeat(20));
+            let key = format!("peerage:1:{{{}}}", format!("{swarm:02x}").repeat(20));
             let count = redis.ask(&["ZCARD", &key])?;
             Ok(if count == "1" { Wait::Done(()) } else { Wait::NotYet(count) })
         })?;
@@ -145,7 +145,7 @@ pub(crate) fn check_expiry(redis: &Redis) -> Result<(), String> {
             false => Wait::NotYet(format!("{seen:?}")),
         })
     })?;
-    let key = format!("peerage:1:{{{}}}:l", "05".repeat(20));
+    let key = format!("peerage:1:{{{}}}", "05".repeat(20));
     assert_eq!(redis.ask(&["ZCARD", &key])?, "1");
     assert!(redis.ask(&["TTL", &key])?.parse::<i64>().is_ok_and(|secs| (1..=60).contains(&secs)));
     Ok(())

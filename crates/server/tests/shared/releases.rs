@@ -54,10 +54,10 @@ fn messages_of_another_release_are_passed_over_and_counted() -> Result<(), Strin
 fn keys_of_another_release_are_left_alone() -> Result<(), String> {
     let redis = Redis::start(&[])?;
     let hash = "01".repeat(20);
-    let (next, member) = (format!("peerage:2:{{{hash}}}:s"), format!("peerage:1:{{{hash}}}:s"));
+    let (next, member) = (format!("peerage:2:{{{hash}}}"), format!("peerage:1:{{{hash}}}"));
     redis.ask(&["SET", &next, "whatever"])?;
     // A member that no release has written so far, seen after all that ever will be.
-    redis.ask(&["ZADD", &member, "200000000000000", "a member of seventeen"])?;
+    redis.ask(&["ZADD", &member, "500000000000000", "a member of seventeen"])?;
     let nodes = [Node::start(&redis.url())?, Node::start(&redis.url())?];
     nodes.iter().try_for_each(Node::await_connected)?;
     nodes[0].announce(Way::UdpV4, 1, 1000, Says::Seeding)?;

@@ -24,8 +24,7 @@ type Score = (u64, u16);
 
 #[derive(Clone, Default)]
 struct RedisSwarm {
-    seeders: BTreeMap<SocketAddr, Score>,
-    leechers: BTreeMap<SocketAddr, Score>,
+    peers: BTreeMap<SocketAddr, (Role, Score)>,
     completed: u32,
 }
 
@@ -39,57 +38,56 @@ impl Redis {
     ) -> Answer {
         let swarm = self.swarms.entry(told.info_hash).or_default();
         let mut is_shared = false;
+        let has = |kind| told.peers.iter().any(|change| change.kind == kind);
+        let counted = told.sample || told.completed > 0 || told.completed_floor > 0;
+        // Who was seen again replaces what is there by the score, of which the role is the most.
+        let is_exact = counted || has(Kind::News) || has(Kind::Left);
         for change in &told.peers {
-            let seen_secs = share.shared_secs(change.seen);
-            let (own, other) = match change.role {
-                Role::Seeder => (&mut swarm.seeders, &mut swarm.leechers),
-                Role::Leecher => (&mut swarm.leechers, &mut swarm.seeders),
-            };
-            let (peer, score) = (change.peer, (seen_secs, number));
+            let (peer, role) = (change.peer, change.role);
+            let score = (share.shared_secs(change.seen), number);
+            let before = swarm.peers.get(&peer).copied();
+            let is_newer = before.is_none_or(|(was, at)| match change.kind {
+                Kind::Left => at.0 <= score.0,
+                _ if is_exact => at <= score,
+                _ => (was == Role::Seeder, at) < (role == Role::Seeder, score),
+            });
+            if is_exact && change.kind != Kind::Left {
+                let another = before.map(|(_, at)| at.1).filter(|at| *at != number);
+                is_shared |= another.is_some_and(|at| share.lives(at));
+            }
             match change.kind {
-                Kind::Left => {
-                    own.retain(|other, at| *other != peer || at.0 > seen_secs);
-                    other.retain(|other, at| *other != peer || at.0 > seen_secs);
-                }
-                Kind::News if other.get(&peer).is_some_and(|at| *at > score) => {}
-                Kind::News | Kind::Seen => {
-                    if change.kind == Kind::News {
-                        let before = other.remove(&peer).or_else(|| own.get(&peer).copied());
-                        let another = before.map(|at| at.1).filter(|at| *at != number);
-                        is_shared |= another.is_some_and(|at| share.lives(at));
-                    }
-                    let at = own.entry(peer).or_default();
-                    *at = score.max(*at);
-                }
+                _ if !is_newer => {}
+                Kind::Left => _ = swarm.peers.remove(&peer),
+                Kind::News | Kind::Seen => _ = swarm.peers.insert(peer, (role, score)),
             }
         }
-        if told.sample || told.renews {
+        // Where all are those that were just told nobody has expired, and a sample is empty.
+        let here = told.peers.iter().filter(|change| change.kind != Kind::Left).count();
+        let has_others = here < swarm.peers.len();
+        if has_others && (told.sample || told.renews) {
             let expired = now_secs - share.expiry().as_secs();
             let dead = if told.sample { share.dead() } else { Vec::new() };
-            let lives = |at: &Score| expired <= at.0 && !dead.contains(&at.1);
-            swarm.seeders.retain(|_, at| lives(at));
-            swarm.leechers.retain(|_, at| lives(at));
+            swarm.peers.retain(|_, (_, at)| expired <= at.0 && !dead.contains(&at.1));
         }
         swarm.completed = swarm.completed.max(told.completed_floor) + told.completed;
-        let sample = || {
-            let of = |role| {
-                move |(peer, at): (&SocketAddr, &Score)| Sampled {
-                    peer: *peer,
-                    role,
-                    seen_secs: at.0,
-                    is_own: at.1 == number,
-                }
-            };
-            let seeders = swarm.seeders.iter().map(of(Role::Seeder));
-            seeders.chain(swarm.leechers.iter().map(of(Role::Leecher))).collect()
+        let of = |(peer, (role, at)): (&SocketAddr, &(Role, Score))| Sampled {
+            peer: *peer,
+            role: *role,
+            seen_secs: at.0,
+            is_own: at.1 == number,
         };
-        let counted = told.sample || told.completed > 0 || told.completed_floor > 0;
+        let listed = || swarm.peers.iter().filter(|_| has_others).map(of);
+        let is_seeder = |role: &Role| *role == Role::Seeder;
+        let seeders = match has_others || is_exact {
+            true => swarm.peers.values().filter(|(role, _)| is_seeder(role)).count(),
+            false => told.peers.iter().filter(|change| is_seeder(&change.role)).count(),
+        };
         Answer {
-            seeders: swarm.seeders.len() as u32,
-            leechers: swarm.leechers.len() as u32,
+            seeders: seeders as u32,
+            leechers: (swarm.peers.len() - seeders) as u32,
             completed: counted.then_some(swarm.completed),
             is_shared,
-            sample: told.sample.then(sample),
+            sample: told.sample.then(|| listed().collect()),
         }
     }
 
