@@ -2,6 +2,7 @@
 //! those of another.
 
 mod credit;
+mod failover;
 mod faults;
 mod llmpt;
 mod logins;
@@ -13,3 +14,4 @@ mod releases;
 mod site;
 mod updates;
 mod valkey;
+mod watch;
