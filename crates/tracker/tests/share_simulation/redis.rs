@@ -91,9 +91,7 @@ impl Redis {
     /// Whether a peer is in a swarm.
     pub(crate) fn has(&self, info_hash: &InfoHash, peer: &SocketAddr) -> bool {
         let swarm = self.swarms.get(info_hash);
-        swarm.is_some_and(|swarm| {
-            swarm.seeders.contains_key(peer) || swarm.leechers.contains_key(peer)
-        })
+        swarm.is_some_and(|swarm| swarm.peers.contains_key(peer))
     }
 
     /// The number of a node, and whether it was known.
