@@ -304,6 +304,13 @@ impl Cluster {
 
     /// The node that is the master of the slot of `key`.
     pub fn master_of(&mut self, key: &str) -> Result<&mut Redis, String> {
+        let (_, port) = self.place_of(key)?;
+        let node = self.nodes.iter_mut().find(|node| node.port == port);
+        node.ok_or_else(|| format!("no node on port {port}"))
+    }
+
+    /// The slot of `key`, and the port of its master.
+    fn place_of(&self, key: &str) -> Result<(u32, u16), String> {
         let asked = self.nodes.iter().find_map(|node| {
             let slot = node.ask(&["CLUSTER", "KEYSLOT", key]).ok()?;
             Some((slot, node.ask(&["CLUSTER", "NODES"]).ok()?))
@@ -320,9 +327,54 @@ impl Cluster {
             });
             (owns && line.contains("master") && !line.contains("fail")).then_some(port)
         });
-        let port = port.ok_or_else(|| format!("nobody has slot {slot}:\n{nodes}"))?;
-        let node = self.nodes.iter_mut().find(|node| node.port == port);
-        node.ok_or_else(|| format!("no node on port {port}"))
+        Ok((slot, port.ok_or_else(|| format!("nobody has slot {slot}:\n{nodes}"))?))
+    }
+
+    /// Begins to move the slot of `key` to another master: that has its keys, and until the end of
+    /// it nobody is served them who does not ask for it.
+    pub fn move_slot(&self, key: &str) -> Result<MovingSlot<'_>, String> {
+        let (slot, from) = self.place_of(key)?;
+        let mut masters = Vec::new();
+        for node in &self.nodes {
+            if node.ask(&["ROLE"])?.starts_with("master") {
+                masters.push(node);
+            }
+        }
+        let named = |is_from: bool| masters.iter().find(|node| (node.port == from) == is_from);
+        let (from, to) = named(true).zip(named(false)).ok_or("there are no two masters")?;
+        let (from_name, to_name) = (from.ask(&["CLUSTER", "MYID"])?, to.ask(&["CLUSTER", "MYID"])?);
+        let number = slot.to_string();
+        to.ask(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &from_name])?;
+        from.ask(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &to_name])?;
+        let (port, keys) = (to.port.to_string(), ["CLUSTER", "GETKEYSINSLOT", &number, "1000"]);
+        let keys = from.ask(&keys)?;
+        let keys: Vec<&str> = keys.lines().filter(|key| !key.is_empty()).collect();
+        if !keys.is_empty() {
+            let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            let moved = from.ask(&[&migrate[..], &keys].concat())?;
+            if moved != "OK" {
+                return Err(format!("keys of slot {slot} do not move: {moved}"));
+            }
+        }
+        Ok(MovingSlot { masters, number, to_name })
+    }
+}
+
+/// A slot whose keys are moved, and which is not yet.
+#[derive(Debug)]
+pub struct MovingSlot<'a> {
+    masters: Vec<&'a Redis>,
+    number: String,
+    to_name: String,
+}
+
+impl MovingSlot<'_> {
+    /// Tells all masters where it is.
+    pub fn end(self) -> Result<(), String> {
+        self.masters.iter().try_for_each(|master| {
+            let told = master.ask(&["CLUSTER", "SETSLOT", &self.number, "NODE", &self.to_name])?;
+            if told == "OK" { Ok(()) } else { Err(told) }
+        })
     }
 }
 

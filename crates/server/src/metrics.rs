@@ -160,6 +160,7 @@ fn kinds(requests: &Requests) -> [(&'static str, u64); 3] {
 fn shared(page: &mut Page, stats: &shared::Stats) {
     let gauges = [
         ("shared_connected", "Whether all of Redis is connected.", u64::from(stats.connected)),
+        ("shared_nodes", "Nodes that live, this one included.", stats.nodes.into()),
         ("shared_waiting_swarms", "Swarms with something untold.", stats.waiting_swarms),
         ("shared_waiting_changes", "Peers with something untold.", stats.waiting_changes),
         ("shared_cold_swarms", "Swarms whose first announce waits.", stats.cold_swarms),
@@ -176,6 +177,8 @@ fn shared(page: &mut Page, stats: &shared::Stats) {
     }
     let help = "Changes that found no room.";
     page.single(Kind::Counter, "shared_dropped_changes_total", help, stats.dropped_changes);
+    let help = "Messages of other nodes that did not arrive; what they said was asked about.";
+    page.single(Kind::Counter, "shared_messages_missed_total", help, stats.missed_messages);
     for (name, help, count) in &stats.counters {
         let name = format!("shared_{name}_total");
         page.single(Kind::Counter, &name, help, count);

@@ -163,6 +163,9 @@ pub(crate) struct View {
 pub(crate) struct Stats {
     /// Whether all of Redis is connected.
     pub(crate) connected: bool,
+    /// Nodes that live, this one included; 0 where that is not known: before Redis has answered,
+    /// and with llmpt's keys.
+    pub(crate) nodes: u32,
     /// Time since Redis last answered; null where it never did.
     #[schema(required)]
     pub(crate) silent_millis: Option<u64>,
@@ -174,6 +177,8 @@ pub(crate) struct Stats {
     pub(crate) waiting_changes: u64,
     /// Changes that found no room.
     pub(crate) dropped_changes: u64,
+    /// Messages of other nodes that did not arrive: what they said was asked about instead.
+    pub(crate) missed_messages: u64,
     /// Swarms whose first announce waits.
     pub(crate) cold_swarms: u64,
     /// Parts of the store, of 2048, that are yet to be told again.
@@ -227,11 +232,13 @@ impl View {
         let waiting = tracker.share().map(|share| share.waiting()).unwrap_or_default();
         Stats {
             connected: self.status.is_connected(),
+            nodes: waiting.nodes,
             silent_millis: self.silent(clock).map(|silent| silent.as_millis() as u64),
             trip_micros: self.status.trip_micros(),
             waiting_swarms: waiting.swarms,
             waiting_changes: waiting.changes,
             dropped_changes: waiting.dropped,
+            missed_messages: waiting.missed,
             cold_swarms: waiting.cold,
             catching_up: waiting.catching_up,
             members: tracker.private().map(|private| self.members(private)),

@@ -63,12 +63,26 @@ for at = 9, #ARGV, 8 do
   local time, up, down = unpack_('>I8I8I8', new, 49)
   local base = first
   if not old and ARGV[at + 5] == '1' then base = sub(new, 49, 80) end
-  if not old and (ARGV[at + 4] == '2' or ARGV[at + 5] == '1') then
+  local is_unsure = not old and (ARGV[at + 4] == '2' or ARGV[at + 5] == '1')
+  local old_time, old_up, old_down, same
+  if old then
+    old_time, old_up, old_down = unpack_('>I8I8I8', old, 49)
+    same = sub(old, 1, 8) == node
+    if ARGV[at + 4] == '2' then
+      -- Whether the record is older than what was told: it has been lost since.
+      if same then
+        is_unsure = unpack_('>I8', old, 9) < tried and (up ~= old_up or down ~= old_down)
+      elseif math.abs(time - old_time) >= CLOSE then
+        is_unsure = time > old_time
+      else
+        is_unsure = up > old_up or down > old_down
+      end
+    end
+  end
+  if is_unsure then
     new = sub(new, 1, 80) .. string.char(bytes(new, 81) + 64) .. sub(new, 82)
   end
   if old then
-    local old_time, old_up, old_down = unpack_('>I8I8I8', old, 49)
-    local same = sub(old, 1, 8) == node
     local stopped = math.floor(bytes(old, 81) / 32) % 2 == 1
     local less = up < old_up or down < old_down
     local late = false
@@ -79,7 +93,7 @@ for at = 9, #ARGV, 8 do
     if is_other then
       late = tried % 2 == 0
     elseif ARGV[at + 4] == '2' then
-      late = true
+      late = not is_unsure
     elseif not same and math.abs(time - old_time) >= CLOSE then
       late = time < old_time
     elseif not same then
@@ -95,10 +109,12 @@ for at = 9, #ARGV, 8 do
     local goes_on, begins = false, less
     if late then
       base = nil
-    elseif again then
-      base, goes_on = sub(old, 17, 48), true
+    elseif is_unsure then
+      base = sub(new, 49, 80)
     elseif bytes(old, 81) >= 64 then
       base, begins = sub(new, 49, 80), true
+    elseif again then
+      base, goes_on = sub(old, 17, 48), true
     elseif starts and (same or unpack_('>I8', first) >= old_time + (stopped and 1 or CLOSE)) then
       base, begins = first, false
     else

@@ -321,3 +321,6 @@ pub(crate) fn hex(info_hash: &InfoHash) -> String {
     }
     hex
 }
+
+#[cfg(test)]
+mod tests;

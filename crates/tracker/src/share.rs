@@ -168,6 +168,10 @@ pub struct Waiting {
     pub catching_up: u32,
     /// Swarms without an answer that announces wait for.
     pub cold: u64,
+    /// Messages missed of nodes that were heard before, since the start.
+    pub missed: u64,
+    /// Nodes that live, this one included; 0 where that is not known.
+    pub nodes: u32,
 }
 
 /// Most peers of one swarm in one trip; the others follow in the next.
@@ -627,6 +631,7 @@ impl Share {
         let progress = lock(&self.progress);
         let (swarms, changes) = (progress.queue.swarms() as u64, progress.queue.changes() as u64);
         let catching_up = progress.walk.catching_up();
+        let missed = progress.heard.count();
         drop(progress);
         Waiting {
             swarms,
@@ -634,6 +639,8 @@ impl Share {
             dropped: self.dropped.load(Ordering::Relaxed),
             catching_up,
             cold: lock(&self.cold).len() as u64,
+            missed,
+            nodes: lock(&self.beats).living(),
         }
     }
 }

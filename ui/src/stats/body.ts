@@ -93,13 +93,32 @@ export interface Private {
 /** Of a node among others. */
 export interface Shared {
   connected: boolean;
+  nodes: number;
   silent_millis: number | null;
   trip_micros: number;
   waiting_swarms: number;
   waiting_changes: number;
   dropped_changes: number;
+  missed_messages: number;
   cold_swarms: number;
   catching_up: number;
+  members: SharedMembers | null;
+}
+
+/** Of a private tracker's node. */
+export interface SharedMembers {
+  waiting_claims: number;
+  dropped_claims: number;
+  late_claims: number;
+  waiting_swarms: number;
+  catching_up: number;
+  updates: {
+    waiting: number;
+    sent: number;
+    heard: number;
+    dropped: number;
+    missed: number;
+  } | null;
 }
 
 export interface Stats {

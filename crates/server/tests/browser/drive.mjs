@@ -3,8 +3,9 @@ import { launch } from "./browser.mjs";
 import * as scenes from "./scenes.mjs";
 import { keys } from "./keys.mjs";
 import * as members from "./members.mjs";
+import * as nodes from "./nodes.mjs";
 
-const scene = { ...scenes, ...members, keys }[process.argv[2]];
+const scene = { ...scenes, ...members, ...nodes, keys }[process.argv[2]];
 const browser = await launch();
 let code = 0;
 try {

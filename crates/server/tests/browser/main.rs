@@ -5,6 +5,7 @@
 //! started. It ends with 0 if all was as it should be. Needs what `cargo xtask setup` installs.
 
 mod load;
+mod sharing;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use load::Load;
 use peerage_testkit::{Folder, Process, Server, Wait, wait_for};
+use sharing::{Peers, Sharing};
 
 /// How long a driver may take for all it does. Each of its own waits has a limit of its own.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -30,6 +32,14 @@ enum Mode {
     Open,
     /// For members.
     Private,
+    /// One of two nodes.
+    Node(Peers),
+}
+
+impl Mode {
+    fn has_members(self) -> bool {
+        matches!(self, Self::Private | Self::Node(Peers::Members))
+    }
 }
 
 /// A tracker that keeps what it is told, and its token.
@@ -38,6 +48,8 @@ struct Tracker {
     folder: Folder,
     /// `None` while it is stopped.
     server: Option<Server>,
+    /// What it shares, where it is a node.
+    sharing: Option<Sharing>,
     port: u16,
     token: String,
 }
@@ -47,7 +59,12 @@ impl Tracker {
         let folder = Folder::new("browser")?;
         folder.write("IP2LOCATION-LITE-DB5.CSV", IPV4)?;
         folder.write("IP2LOCATION-LITE-DB5.IPV6.CSV", IPV6)?;
-        let mut tracker = Self { mode, folder, server: None, port: 0, token: String::new() };
+        let sharing = match mode {
+            Mode::Node(peers) => Some(Sharing::start(peers)?),
+            Mode::Open | Mode::Private => None,
+        };
+        let token = String::new();
+        let mut tracker = Self { mode, folder, server: None, sharing, port: 0, token };
         tracker.again()?;
         let server = tracker.server.as_mut().expect("it was just started");
         // It is shown where whoever starts it looks, and not in the log.
@@ -64,13 +81,16 @@ impl Tracker {
     fn again(&mut self) -> Result<(), String> {
         let (port, data) = (self.port.to_string(), self.folder.path().to_string_lossy());
         let arguments = ["-p", &port, "--bind", "127.0.0.1", "--bind", "::1", "--data-dir", &data];
-        let flags: &[&str] = if self.mode == Mode::Private { &["--private"] } else { &[] };
+        let flags: &[&str] = if self.mode.has_members() { &["--private"] } else { &[] };
         let arguments = [&arguments[..], flags].concat();
-        let settings = [
+        let shared = self.sharing.as_ref().map_or_else(Vec::new, Sharing::settings);
+        let shared = shared.iter().map(|(key, value)| (*key, value.as_str()));
+        let own = [
             ("PEERAGE__PAGES__LARGEST_SWARMS", "true"),
             ("PEERAGE__PRIVATE__EARLY", "0"),
             ("PEERAGE__DATABASE__FLUSH_INTERVAL", "1"),
         ];
+        let settings: Vec<(&str, &str)> = own.into_iter().chain(shared).collect();
         let program = Path::new(env!("CARGO_BIN_EXE_peerage"));
         let server = Server::start_as(program, &arguments, &settings)?;
         self.port = server.port();
@@ -80,6 +100,10 @@ impl Tracker {
 
     fn stop(&mut self) -> Result<(), String> {
         self.server.take().map_or(Ok(()), Server::stop)
+    }
+
+    fn sharing(&mut self) -> Result<&mut Sharing, String> {
+        self.sharing.as_mut().ok_or_else(|| "it is no node".into())
     }
 }
 
@@ -131,6 +155,9 @@ fn play_with(scene: &str, mode: Mode) -> Result<(), String> {
                 tracker.again()?;
                 load = Some(Load::start(tracker.port));
             }
+            "lose redis" => tracker.sharing()?.lose_redis()?,
+            "find redis" => tracker.sharing()?.find_redis()?,
+            "lose messages" => tracker.sharing()?.lose_messages()?,
             "end" => break,
             other => return Err(driver.explain(&format!("it wishes for `{other}`"))),
         }
@@ -183,6 +210,16 @@ fn member_and_torrent_added_by_the_page_announce_at_once() -> Result<(), String>
 #[test]
 fn pages_of_a_private_tracker_are_fit_to_be_seen() -> Result<(), String> {
     play_with("membersLook", Mode::Private)
+}
+
+#[test]
+fn node_shows_what_it_shares_and_what_waits() -> Result<(), String> {
+    play_with("nodes", Mode::Node(Peers::Anyones))
+}
+
+#[test]
+fn node_of_a_private_tracker_shows_what_it_shares_and_what_waits() -> Result<(), String> {
+    play_with("memberNodes", Mode::Node(Peers::Members))
 }
 
 #[test]

@@ -131,13 +131,6 @@ fn under_load(
     Ok(load.moved())
 }
 
-fn await_connected(site: &Site) -> Result<(), String> {
-    for node in &site.nodes {
-        node.stats_when(|stats| stats["shared"]["connected"] == true)?;
-    }
-    Ok(())
-}
-
 /// What is told while Redis is away waits and is credited when it is back, to the byte, if Redis
 /// has kept what it was told.
 #[test]
@@ -149,7 +142,7 @@ fn redis_that_is_killed_under_load_and_kept_its_data_costs_nobody_anything() -> 
         site.redis.kill()?;
         load.await_rounds(FAULT_ROUNDS)?;
         site.redis.start_again()?;
-        await_connected(&site)?;
+        site.await_connected(RECOVERED)?;
         load.await_rounds(FAULT_ROUNDS)
     })?;
     await_credit(&site, &load, &moved)?;
@@ -168,14 +161,9 @@ fn redis_that_is_killed_under_load_and_comes_back_empty_costs_what_was_moved_mea
         site.redis.kill()?;
         load.await_rounds(FAULT_ROUNDS)?;
         site.redis.start_again()?;
-        await_connected(&site)?;
+        site.await_connected(RECOVERED)?;
         // Until the records of all are there again, and those that are told from there on.
-        for node in &site.nodes {
-            node.stats_when(|stats| {
-                let members = &stats["shared"]["members"];
-                members["catching_up"] == 0 && members["waiting_claims"] == 0
-            })?;
-        }
+        site.await_told()?;
         after = load.moved();
         load.await_rounds(FAULT_ROUNDS)
     })?;

@@ -272,5 +272,18 @@ fn node_that_misses_a_message_asks_what_it_said() -> Result<(), String> {
     let message = "'\\1' .. string.rep('\\7', 8) .. '\\64\\0\\0\\0\\5'";
     let script = format!("return redis.call('PUBLISH', 'peerage:1:news', {message})");
     assert_eq!(redis.ask(&["EVAL", &script, "0"])?, "2", "both nodes listen");
-    nodes[0].await_counts(1, (2, 1, 0), SOON)
+    nodes[0].await_counts(1, (2, 1, 0), SOON)?;
+    // What came before it was heard of is no loss. Of its sixth and seventh that is known.
+    let script = script.replace("\\5'", "\\7'");
+    assert_eq!(redis.ask(&["EVAL", &script, "0"])?, "2", "both nodes listen");
+    for node in &nodes {
+        let stats = node.0.stats_when(|stats| stats["shared"]["missed_messages"] != 0)?;
+        assert_eq!(stats["shared"]["missed_messages"], 2);
+        // Each beat tells how many live.
+        node.0.stats_when(|stats| stats["shared"]["nodes"] == 2)?;
+        let metrics = node.0.get("/metrics")?.text();
+        assert!(metrics.contains("\npeerage_shared_messages_missed_total 2\n"), "{metrics}");
+        assert!(metrics.contains("\npeerage_shared_nodes 2\n"), "{metrics}");
+    }
+    Ok(())
 }

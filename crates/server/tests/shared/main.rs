@@ -2,6 +2,7 @@
 //! those of another.
 
 mod credit;
+mod failover;
 mod faults;
 mod llmpt;
 mod logins;
@@ -14,3 +15,4 @@ mod releases;
 mod site;
 mod updates;
 mod valkey;
+mod watch;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 /// How long Redis itself may take to agree on another master. A Sentinel that was not run for two
 /// seconds mistrusts its own clock and does nothing for half a minute.
-const ELECTED: Duration = Duration::from_secs(150);
+pub(crate) const ELECTED: Duration = Duration::from_secs(150);
 
 /// And nodes to hear of it: one Sentinel knows before the others do.
-const FOLLOWED: Duration = Duration::from_secs(40);
+pub(crate) const FOLLOWED: Duration = Duration::from_secs(40);
 
 #[test]
 fn nodes_follow_the_sentinels_to_another_master() -> Result<(), String> {

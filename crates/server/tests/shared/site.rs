@@ -28,11 +28,11 @@ pub(crate) enum Tables {
 pub(crate) const ALL_TABLES: [Tables; 3] =
     [Tables::Own, Tables::Gazelle(GazelleTables::Ops), Tables::Gazelle(GazelleTables::WhatCd)];
 
-/// Two nodes and what they share.
-pub(crate) struct Site {
+/// Two nodes and what they share, which is one Redis or many.
+pub(crate) struct Site<R = Redis> {
     // Dropped first: they write to the others.
     pub(crate) nodes: Vec<Server>,
-    pub(crate) redis: Redis,
+    pub(crate) redis: R,
     /// By which nodes find it.
     redis_url: String,
     pub(crate) database: MariaDb,
@@ -151,13 +151,11 @@ impl Site {
         let redis_url = redis.url();
         Self::start_at(tables, redis, redis_url)
     }
+}
 
+impl<R> Site<R> {
     /// The same at a Redis that nodes find by this URL.
-    pub(crate) fn start_at(
-        tables: Tables,
-        redis: Redis,
-        redis_url: String,
-    ) -> Result<Self, String> {
+    pub(crate) fn start_at(tables: Tables, redis: R, redis_url: String) -> Result<Self, String> {
         let database = MariaDb::start(match tables {
             Tables::Gazelle(GazelleTables::WhatCd) => SqlMode::Loose,
             _ => SqlMode::Strict,
@@ -196,6 +194,28 @@ impl Site {
         self.nodes.push(node);
         let node = &self.nodes[self.nodes.len() - 1];
         node.stats_when(|stats| stats["shared"]["connected"] == true).map(|_| ())
+    }
+
+    /// Waits until all nodes have all of Redis.
+    pub(crate) fn await_connected(&self, limit: Duration) -> Result<(), String> {
+        self.nodes.iter().try_for_each(|node| {
+            wait_for("all of Redis", limit, || {
+                let shared = node.stats()?["shared"].take();
+                let is_connected = shared["connected"] == true;
+                Ok(if is_connected { Wait::Done(()) } else { Wait::NotYet(shared.to_string()) })
+            })
+        })
+    }
+
+    /// Waits until the nodes have told Redis all they have to tell.
+    pub(crate) fn await_told(&self) -> Result<(), String> {
+        self.nodes.iter().try_for_each(|node| {
+            let is_told = |stats: &serde_json::Value| {
+                let members = &stats["shared"]["members"];
+                members["catching_up"] == 0 && members["waiting_claims"] == 0
+            };
+            node.stats_when(is_told).map(drop)
+        })
     }
 
     pub(crate) fn await_registered(&self) -> Result<(), String> {

@@ -11,18 +11,23 @@ use crate::site::{GB, REPORT_PASSWORD, SITE_PASSWORD, Site, Tables, client, pass
 const TOO_MANY: u32 = 4400;
 
 /// A torrent that is in no table.
-const NEW_HASH: &str = "%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b";
+pub(crate) const NEW_HASH: &str = "%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b%6b";
 const HASH: &str = "%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a%5a";
 
 /// The site tells one node.
-fn tell(node: &Server, update: &str) -> Result<(), String> {
+pub(crate) fn tell(node: &Server, update: &str) -> Result<(), String> {
     let reply = node.get(&format!("/{SITE_PASSWORD}/update?action={update}"))?;
     assert_eq!(reply.text(), "success", "{update}");
     Ok(())
 }
 
 /// Waits until a node answers at `target` with `text` in it, or without it.
-fn await_text(node: &Server, target: &str, text: &str, limit: Duration) -> Result<(), String> {
+pub(crate) fn await_text(
+    node: &Server,
+    target: &str,
+    text: &str,
+    limit: Duration,
+) -> Result<(), String> {
     let (is_wanted, text) = text.strip_prefix('!').map_or((true, text), |text| (false, text));
     wait_for(&format!("{text:?} at {target}: {is_wanted}"), limit, || {
         let found = node.get(target)?.text();
@@ -33,7 +38,7 @@ fn await_text(node: &Server, target: &str, text: &str, limit: Duration) -> Resul
     })
 }
 
-fn scrape(member: u32, hash: &str) -> String {
+pub(crate) fn scrape(member: u32, hash: &str) -> String {
     format!("/{}/scrape?info_hash={hash}", passkey(member))
 }
 

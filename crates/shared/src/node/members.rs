@@ -2,6 +2,7 @@
 //!
 //! One trip at a time: what a claim is worth depends on the answer to the one before.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -114,10 +115,15 @@ impl<N: Fn() -> Now> Carrier<N> {
             for tell in &told {
                 pipe.add_command(common.command(tell));
             }
-            let status = &self.node.status;
+            let status = Arc::clone(&self.node.status);
             Status::add(&status.bytes_out, pipe.get_packed_pipeline().len() as u64);
             trips.spawn(async move {
+                let started = Instant::now();
                 let replies = connection.send_packed_commands(&pipe, 0, told.len() + 1).await;
+                if replies.is_ok() {
+                    let took = started.elapsed().as_micros() as u64;
+                    status.trip_micros.store(took, Ordering::Relaxed);
+                }
                 (number, told, replies)
             });
         }
@@ -177,7 +183,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         private: &Private,
         (number, told, replies): Trip,
     ) -> (bool, Vec<peerage_proto::InfoHash>) {
-        let status = std::sync::Arc::clone(&self.node.status);
+        let status = Arc::clone(&self.node.status);
         let answers: Vec<Option<Answer>> = match replies {
             Ok(replies) => {
                 status.saw((self.now)().as_millis());

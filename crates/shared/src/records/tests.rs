@@ -17,6 +17,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Script, Value};
 
 use super::{Common, answer, script};
+use crate::trip::hex;
 
 const SEEDS: u64 = 30;
 const STEPS: u64 = 120;
@@ -90,14 +91,42 @@ async fn tell(connection: &mut MultiplexedConnection, common: &Common<'_>, tell:
     answer(&reply).expect("an answer")
 }
 
+/// Puts the keys that begin with `from` in place of those that begin with `to`.
+async fn copy(connection: &mut MultiplexedConnection, from: &str, to: &str) {
+    for end in ["s", "l", "g", "a", "d", "c"] {
+        let key = |prefix: &str| format!("{prefix}m1:{{{}}}:{end}", hex(&HASH));
+        let mut pipe = redis::pipe();
+        pipe.del(key(to)).ignore();
+        pipe.cmd("COPY").arg(key(from)).arg(key(to)).ignore();
+        pipe.exec_async(connection).await.expect("it is copied");
+    }
+}
+
 async fn check(seed: u64, connection: &mut MultiplexedConnection, script_hash: &str) {
     let mut rng = Rng::from_seed(seed);
     let mut model = model::Redis::default();
     let mut nodes: Vec<_> = (1..=NODES).map(node).collect();
-    let prefix = format!("{seed}:");
+    let (prefix, old_prefix) = (format!("{seed}:"), format!("{seed}-old:"));
+    let mut old_model = model.clone();
     let mut now_millis = 1_800_000_000_000;
     for step in 0..STEPS {
         now_millis += u64::from(rng.below(2500));
+        match rng.below(20) {
+            0 => {
+                copy(connection, &prefix, &old_prefix).await;
+                old_model = model.clone();
+            }
+            // It comes back as it was a while ago.
+            1 => {
+                copy(connection, &old_prefix, &prefix).await;
+                model = old_model.clone();
+                for (number, (tracker, _)) in nodes.iter().enumerate() {
+                    let now = Now::from_millis(now_millis - number as u64 * 700);
+                    tracker.private().expect("it has members").remind(now);
+                }
+            }
+            _ => {}
+        }
         // Clocks differ by less than is allowed for.
         let number = rng.below(NODES as u32) as usize;
         let ahead_millis = number as i64 * 700;

@@ -15,11 +15,11 @@
 --   bit 21         whether it was finished; then follow how often, and how often before at least
 -- And peers, told ones first, each a score and a member.
 --
--- The reply has of each swarm two numbers, seeders and leechers; where its head has more than bits
--- 0 to 8 and 20 two others, how often it was finished, or -1 where nobody asked, and a node, other
--- than the teller, that has told of one of these peers before, or -1; and a sample where one was
--- asked for, members and scores in turn, which is empty where all peers are those that were just
--- told. Or an error's text alone.
+-- The reply has of each swarm two numbers, seeders and leechers. Where its head has more than bits
+-- 0 to 8 and 20 two others: how often it was finished, or -1 where nobody asked; and a node, other
+-- than the teller and none of the dead, that has told of one of these peers before, or -1. And a
+-- sample where one was asked for, members and scores in turn, which is empty where all peers are
+-- those that were just told. Or an error's text alone.
 --
 -- What costs is to look up a key (a microsecond where Redis holds millions and finds them in no
 -- cache), and next to it each command and each argument, however little it does. So who was seen
@@ -40,10 +40,10 @@ math.randomseed(tonumber(ARGV[6]))
 
 local function teller(score) return score % 65536 end
 
--- Seeders and leechers among `all`, of which `told` were told, from `from` on.
-local function roles(key, all, from, told)
+-- Seeders and leechers among `all`; where these are the peers told from `from` on by those.
+local function roles(key, all, from)
   local seeders = 0
-  if all > told then
+  if not from then
     seeders = call('ZCOUNT', key, SEEDERS, '+inf')
   else
     for i = from, from + 2 * all - 2, 2 do
@@ -68,7 +68,7 @@ local function seen(key, count, renews)
     all = call('ZCARD', key)
   end
   if renews or all == added then call('EXPIRE', key, ttl) end
-  return roles(key, all, from, count)
+  return roles(key, all, all == count and from)
 end
 
 -- The next members, and the scores they have.
@@ -78,23 +78,25 @@ local function following(key, count)
   return members, call('ZMSCORE', key, unpack(members))
 end
 
--- How many were not there, and another node that told of one that was.
+-- How many were not there, how many are as they were told, and another node, none of the dead, that
+-- told of one that was there.
 local function here(key, count)
-  if count == 0 then return 0, -1 end
+  if count == 0 then return 0, 0, -1 end
   local members, before = following(key, count)
   local newer, k, node = {}, 0, -1
   for i = 1, count do
     local score, old = ARGV[at + 2 * i - 2], before[i]
     local number = tonumber(score)
     old = old and tonumber(old)
-    if old and teller(old) ~= teller(number) then node = teller(old) end
+    local by = old and teller(old)
+    if old and by ~= teller(number) and not (dead and dead[by]) then node = by end
     if not old or old % SEEDER <= number % SEEDER then
       newer[k + 1], newer[k + 2] = score, members[i]
       k = k + 2
     end
   end
   at = at + 2 * count
-  return k > 0 and call('ZADD', key, unpack(newer)) or 0, node
+  return k > 0 and call('ZADD', key, unpack(newer)) or 0, k / 2, node
 end
 
 local function left(key, count)
@@ -168,10 +170,11 @@ local function long(key, told, gone, flags)
     at = at + 2
   end
   local from = at
-  local added, node = here(key, told)
+  local added, applied, node = here(key, told)
   left(key, gone)
   local all, sample = call('ZCARD', key), asked and {} or nil
-  if all > told and (asked or renews) then
+  local whole, others = all == told and applied == told, all > told
+  if others and (asked or renews) then
     if asked and all <= (dead and 512 or 64) then
       sample = lively(key, all)
       all = #sample / 2
@@ -181,8 +184,8 @@ local function long(key, told, gone, flags)
     end
   end
   if all > 0 and (is_news or renews or all == added) then call('EXPIRE', key, ttl) end
-  local seeders, leechers = roles(key, all, from, told)
-  if asked and all > told and (all > size or #sample == 0) then
+  local seeders, leechers = roles(key, all, whole and from)
+  if asked and others and (all > size or #sample == 0) then
     sample = some(key, seeders, leechers)
   end
   return seeders, leechers, finish(key, more, floor, asked), node, sample

@@ -252,7 +252,7 @@ impl TorrentShard {
         let over_slots = turn.set_flags(&mut peer, &slot.swarm);
         let delta = self.account(desk.terms, &turn, &mut outcome);
         outcome.is_snatch = self.record(desk, &turn, &mut peer, delta, outcome.is_absurd);
-        self.claim(desk, &turn, &peer, delta, &mut outcome);
+        self.claim(desk, &turn, &mut peer, delta, &mut outcome);
         let slot = self.torrents.row_mut(row);
         turn.put(slot, &peer);
         outcome.moved = slot.swarm.standing(member.id).less(standing);

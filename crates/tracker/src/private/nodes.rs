@@ -9,7 +9,8 @@
 //! |---|---|
 //! | there is none | the first announce that was not told; nothing where records may be lost |
 //! | another node's, and later than the claim | nothing: the claim is late, the peer is there |
-//! | any, and the claim is a reminder | nothing: it is known already |
+//! | that of what a reminder says, or later | nothing: it is known already |
+//! | older than what a reminder says: it was lost since | nothing: as where there is none |
 //! | that of a reminder | nothing: nobody knows what was credited since; the next counts again |
 //! | this node's, of a session told after the claim's | nothing: nobody knows any more |
 //! | this node's, of this very claim: its answer was lost | where it counted from then |
@@ -45,6 +46,7 @@ use peerage_swarm::Now;
 
 pub use record::{Reading, Record};
 
+use super::peer::Flags;
 use super::torrents::{TorrentShard, TorrentSlot};
 use super::{MemberId, Private, TORRENT_SHARDS, TorrentId};
 use crate::lock::{Mutex, lock};
@@ -59,7 +61,7 @@ pub const CLAIMS_PER_TELL_MAX: usize = 200;
 /// Most claims in one trip.
 const CLAIMS_PER_TRIP_MAX: usize = 4000;
 
-/// Most peers whose claims wait, about 90 MB.
+/// Most peers whose claims wait, about 100 MB.
 const CLAIMS_MAX: usize = 1 << 18;
 
 /// Most torrents that wait to be asked about one by one. Beyond it they wait for the walk.
@@ -144,7 +146,8 @@ pub enum Kind {
     GoesOn,
     /// A session of the client begins.
     Starts,
-    /// The peer is here: told again where its record may be lost. Nothing where there is one.
+    /// The peer is here: told again where its record may be lost. Nothing where there is one that
+    /// is no older.
     Reminds,
 }
 
@@ -363,7 +366,11 @@ impl Private {
     /// known by nothing else.
     pub fn remind(&self, now: Now) {
         let Some(sharing) = &self.sharing else { return };
-        self.torrents.iter().for_each(|mut shard| shard.claims.doubt());
+        self.torrents.iter().for_each(|mut shard| {
+            let before = shard.claims.len();
+            shard.claims.doubt();
+            sharing.count_claims(before, shard.claims.len());
+        });
         let mut progress = lock(&sharing.progress);
         progress.reminding = TORRENT_SHARDS as u32;
         progress.catching_up = TORRENT_SHARDS as u32;
@@ -550,14 +557,24 @@ impl Trip<'_> {
         for slot in shard.torrents.rows() {
             let id = slot.torrent.id;
             for peer in slot.swarm.peers() {
-                if oldest_secs <= peer.last_secs() && !shard.claims.waits(&peer.key(id)) {
-                    if CLAIMS_PER_TELL_MAX <= self.tell(slot).claims.len() {
-                        self.places.remove(&id);
-                        self.tell(slot);
-                    }
-                    self.add(Claim::reminder(id, peer));
+                let is_told = !shard.claims.waits(&peer.key(id)) && !peer.flags.has(Flags::UNTOLD);
+                if oldest_secs <= peer.last_secs() && is_told {
+                    self.add_reminder(slot, Claim::reminder(id, peer));
                 }
             }
         }
+        for reminder in shard.claims.reminders() {
+            if let Some(slot) = shard.torrents.find(&reminder.torrent) {
+                self.add_reminder(slot, reminder);
+            }
+        }
+    }
+
+    fn add_reminder(&mut self, slot: &TorrentSlot, reminder: Claim) {
+        if CLAIMS_PER_TELL_MAX <= self.tell(slot).claims.len() {
+            self.places.remove(&reminder.torrent);
+            self.tell(slot);
+        }
+        self.add(reminder);
     }
 }

@@ -61,6 +61,8 @@ impl Flags {
     pub(super) const PROTECTED: u8 = 8;
     /// Its row was left out when the ledger was full: the next one is written whole.
     pub(super) const OWED: u8 = 16;
+    /// What it announced last found no room among what other nodes are to be told.
+    pub(super) const UNTOLD: u8 = 32;
 
     pub(super) const fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -158,6 +160,11 @@ impl Peer {
     /// When it last announced.
     pub(super) fn last_secs(&self) -> u32 {
         self.seen_secs[0].max(self.seen_secs[1])
+    }
+
+    /// The same in milliseconds.
+    pub(super) fn last_millis(&self) -> u64 {
+        u64::from(self.last_secs()) * 1000
     }
 
     /// Whether it was heard from at an address of this family at `oldest_secs` or later.

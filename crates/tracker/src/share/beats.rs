@@ -99,6 +99,11 @@ impl Beats {
         self.nodes.get(&number).is_some_and(|beat| 0 < beat.value && !beat.is_dead)
     }
 
+    /// How many live, this one included; 0 until it has beaten.
+    pub(super) fn living(&self) -> u32 {
+        self.nodes.keys().filter(|number| self.lives(**number)).count() as u32
+    }
+
     /// The numbers of those who have died.
     pub(super) fn dead(&self) -> Vec<u16> {
         let dead = self.nodes.iter().rev().filter(|(_, beat)| beat.is_dead);
@@ -135,7 +140,7 @@ mod tests {
         let heard = hear(&mut beats, 100, &seen);
         assert_eq!(heard.iter().filter(|heard| heard.death).count(), 1);
         assert!(heard[4].death && !heard[4].was_late);
-        assert_eq!(beats.dead(), [2]);
+        assert_eq!((beats.dead(), beats.living()), (alloc::vec![2], 1));
         hear(&mut beats, 125, &[&[(1, 6), (2, 10)]]);
         assert!(beats.dead().is_empty() && beats.lives(2), "it beats again");
         hear(&mut beats, 127, &[&[(1, 7), (2, -11)]]);

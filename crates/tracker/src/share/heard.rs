@@ -23,6 +23,8 @@ pub(super) struct Heard {
     last: BTreeMap<u64, u32>,
     /// Whether something was missed that is not asked about yet.
     missed: bool,
+    /// Messages missed of nodes that were heard before.
+    count: u64,
     /// When that was last done.
     doubted: Option<Now>,
 }
@@ -34,10 +36,18 @@ impl Heard {
         if NODES_MAX <= self.last.len() && !self.last.contains_key(&node) {
             self.last.clear();
         }
+        let is_known = self.last.contains_key(&node);
         let last = self.last.entry(node).or_default();
-        self.missed |= *last < number.before;
+        let missed = number.before.saturating_sub(*last);
+        self.missed |= 0 < missed;
+        self.count += if is_known { missed.into() } else { 0 };
         // What is sent again, for nobody knew whether it had arrived, has a number heard before.
         *last = number.last.max(*last);
+    }
+
+    /// How many messages were missed of nodes that were heard before, late ones among them.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     /// Whether it is time to ask about what was missed; which is then taken for done.
@@ -72,9 +82,11 @@ mod tests {
         note(&mut heard, 7, 2, 3);
         note(&mut heard, 7, 4, 5);
         assert!(!heard.is_due(at(100)), "it came late");
+        assert_eq!(heard.count(), 1, "the third");
         note(&mut heard, 8, 5, 5);
         assert!(heard.is_due(at(100)), "a node was there before");
         note(&mut heard, 8, 6, 6);
         assert!(!heard.is_due(at(159)) && heard.is_due(at(160)), "the last, and then nothing");
+        assert_eq!(heard.count(), 2, "not what came before this node knew of another");
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes of a private tracker that share swarms, with an invented clock, Redis and network: from a
 //! seed, clients come to any node, trips are delayed and lost, clocks differ, nodes start anew,
-//! Redis forgets everything. Nobody is ever credited with more than was moved, and with all of it
-//! while nothing fails.
+//! Redis forgets everything, or what it was told last. Nobody is ever credited with more than was
+//! moved, and with all of it while nothing fails.
 //!
 //! `PEERAGE_SEED=n` runs one seed.
 
@@ -32,6 +32,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 const PATIENCE_MILLIS: u64 = 1000;
 /// How often each swarm is asked about.
 const REFRESH: Duration = Duration::from_secs(20);
+/// How long nodes may take to say again where peers stood.
+const SAID_AGAIN_MILLIS: u64 = 5000;
 const SEEDS: u64 = 1000;
 
 /// What may go wrong.
@@ -88,6 +90,10 @@ struct World {
     luck: Luck,
     now_millis: u64,
     redis: Redis,
+    /// As it was a while ago.
+    copy: Redis,
+    /// When it last came back as a copy, or empty.
+    copied_millis: u64,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     runs: u64,
@@ -111,6 +117,8 @@ impl World {
             luck,
             now_millis: START_MILLIS,
             redis: Redis::default(),
+            copy: Redis::default(),
+            copied_millis: 0,
             nodes: Vec::new(),
             clients: vec![Client { left: 1_000_000, ..Client::default() }; CLIENTS as usize],
             runs: 0,
@@ -267,6 +275,11 @@ impl World {
         if trip.arrives.take_if(|arrives| *arrives <= now_millis).is_some() {
             let answers = trip.told.iter().map(|tell| Some(self.redis.execute(now_millis, tell)));
             trip.answers = Some(answers.collect());
+            let mut told = trip.told.iter().flat_map(|tell| &tell.claims);
+            if !trip.is_answered || told.any(|told| told.record.has_stopped()) {
+                // What no node may have heard, and who is at none, no node says of a copy.
+                self.copy = self.redis.clone();
+            }
         }
         if now_millis < trip.returns {
             self.nodes[node].trip = Some(trip);
@@ -304,16 +317,21 @@ impl World {
     }
 
     fn fail(&mut self) {
+        // While it is not said again what a copy lacks, every node that may say so lives.
+        let may_die = self.copied_millis + SAID_AGAIN_MILLIS < self.now_millis;
         match self.rng.below(1500) {
-            0 => {
+            0 if may_die => {
                 let node = self.rng.below(NODES as u32) as usize;
                 self.write(node);
                 self.nodes[node] = self.node();
+                // What it has told nobody else would say of a copy that lacks it.
+                self.copy = self.redis.clone();
             }
-            // Redis comes back empty: what was on its way is lost, and all nodes find it again. Not
-            // while one of them has still to hear what it has missed.
-            1 if self.nodes.iter().all(Node::is_up_to_date) => {
-                self.redis = Redis::default();
+            // Redis comes back empty, or as a replica had it: what was on its way is lost, and all
+            // nodes find it again. Not while one of them has still to hear what it has missed.
+            what @ 1..=2 if self.nodes.iter().all(Node::is_up_to_date) => {
+                self.redis = if what == 1 { Redis::default() } else { self.copy.clone() };
+                self.copied_millis = self.now_millis;
                 for node in 0..NODES {
                     let now = self.now_at(node);
                     if let Some(trip) = self.nodes[node].trip.take() {
@@ -322,6 +340,7 @@ impl World {
                     self.nodes[node].private().remind(now);
                 }
             }
+            3..30 => self.copy = self.redis.clone(),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use peerage_tracker::private::nodes::{
 };
 
 /// What the script does in Redis, on the same bytes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Redis {
     swarms: BTreeMap<InfoHash, Swarm>,
 }
@@ -35,7 +35,7 @@ impl Redis {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Swarm {
     records: BTreeMap<PeerName, Vec<u8>>,
     /// When peers that are here expire, in seconds.
@@ -54,10 +54,25 @@ fn reading(bytes: &[u8], at: usize) -> Reading {
 }
 
 impl Swarm {
+    /// Whether a record is older than what a reminder says was told.
+    fn is_older(old: &[u8], new: &[u8], told: &Told) -> bool {
+        let (before, now) = (reading(old, 48), reading(new, 48));
+        let counts = |reading: &Reading| (reading.uploaded, reading.downloaded);
+        match () {
+            () if old[..8] == new[..8] => {
+                number(old, 8) < told.tried && counts(&before) != counts(&now)
+            }
+            () if before.at_millis.abs_diff(now.at_millis) >= CLOCKS_DIFFER_MILLIS => {
+                before.at_millis < now.at_millis
+            }
+            () => now.uploaded > before.uploaded || now.downloaded > before.downloaded,
+        }
+    }
+
     fn is_late(old: &[u8], new: &[u8], told: &Told) -> bool {
         let (before, now) = (reading(old, 48), reading(new, 48));
         if told.kind() == Kind::Reminds {
-            return true;
+            return !Self::is_older(old, new, told);
         }
         if old[..8] == new[..8] {
             let told_as = number(old, 8);
@@ -84,9 +99,12 @@ impl Swarm {
         let mut new = told.record.to_bytes().to_vec();
         let old = self.records.get(&told.name()).cloned();
         let mut base = Some(if told.is_doubted() { told.record.last } else { told.first });
-        if old.is_none() && (told.kind() == Kind::Reminds || told.is_doubted()) {
-            new[80] |= 64;
-        }
+        let reminds = told.kind() == Kind::Reminds;
+        let is_unsure = match &old {
+            None => reminds || told.is_doubted(),
+            Some(old) => reminds && Self::is_older(old, &new, told),
+        };
+        new[80] |= if is_unsure { 64 } else { 0 };
         if let Some(old) = &old {
             let (before, now) = (reading(old, 48), reading(&new, 48));
             let is_same = old[..8] == new[..8];
@@ -95,15 +113,17 @@ impl Swarm {
             let (mut goes_on, mut begins) = (false, less);
             if Self::is_late(old, &new, told) {
                 base = None;
+            } else if is_unsure {
+                base = Some(now);
+            } else if old[80] & 64 != 0 {
+                base = Some(now);
+                begins = true;
             } else if is_same
                 && number(old, 8) >= told.tried
                 && number(old, 8) % 2 == told.tried % 2
             {
                 base = Some(reading(old, 16));
                 goes_on = true;
-            } else if old[80] & 64 != 0 {
-                base = Some(now);
-                begins = true;
             } else if told.kind() == Kind::Starts
                 && (is_same
                     || told.first.at_millis

@@ -63,7 +63,10 @@ impl Redis {
                 Kind::News | Kind::Seen => _ = swarm.peers.insert(peer, (role, score)),
             }
         }
-        if told.sample || told.renews {
+        // Where all are those that were just told nobody has expired, and a sample is empty.
+        let here = told.peers.iter().filter(|change| change.kind != Kind::Left).count();
+        let has_others = here < swarm.peers.len();
+        if has_others && (told.sample || told.renews) {
             let expired = now_secs - share.expiry().as_secs();
             let dead = if told.sample { share.dead() } else { Vec::new() };
             swarm.peers.retain(|_, (_, at)| expired <= at.0 && !dead.contains(&at.1));
@@ -75,10 +78,12 @@ impl Redis {
             seen_secs: at.0,
             is_own: at.1 == number,
         };
-        // Where all are those that were just told it is empty.
-        let here = told.peers.iter().filter(|change| change.kind != Kind::Left).count();
-        let listed = || swarm.peers.iter().filter(|_| here < swarm.peers.len()).map(of);
-        let seeders = swarm.peers.values().filter(|(role, _)| *role == Role::Seeder).count();
+        let listed = || swarm.peers.iter().filter(|_| has_others).map(of);
+        let is_seeder = |role: &Role| *role == Role::Seeder;
+        let seeders = match has_others || is_exact {
+            true => swarm.peers.values().filter(|(role, _)| is_seeder(role)).count(),
+            false => told.peers.iter().filter(|change| is_seeder(&change.role)).count(),
+        };
         Answer {
             seeders: seeders as u32,
             leechers: (swarm.peers.len() - seeders) as u32,

@@ -5,6 +5,7 @@ use peerage_proto::Event;
 use super::{Delta, Desk, Outcome, Peer, TorrentShard, Turn};
 use crate::private::nodes::Reading;
 use crate::private::nodes::claim::Claim;
+use crate::private::peer::Flags;
 
 impl Turn<'_> {
     /// Whether the peer's row is written once it is known what other nodes know of the peer. One
@@ -21,7 +22,7 @@ impl TorrentShard {
         &mut self,
         desk: &Desk<'_>,
         turn: &Turn<'_>,
-        peer: &Peer,
+        peer: &mut Peer,
         delta: Delta,
         outcome: &mut Outcome,
     ) {
@@ -29,11 +30,13 @@ impl TorrentShard {
         let address = (!turn.member.protected).then_some(turn.announce.announce.address);
         let last_millis = desk.now.as_millis();
         let row = turn.row_waits().then(|| turn.changed(peer, delta, address, desk.user_agent));
+        let known = turn.known.as_ref().filter(|(_, known)| !known.flags.has(Flags::UNTOLD));
         let claim = Claim {
             torrent: turn.torrent,
             turn: 0,
             peer: peer.clone(),
             last_millis,
+            before: known.map(|(_, known)| Reading::of(known, known.last_millis())),
             first: Reading::of(peer, last_millis),
             is_doubted: false,
             tried: 0,
@@ -45,6 +48,7 @@ impl TorrentShard {
             row,
         };
         outcome.claim_is_lost = !self.claims.put(claim, is_full.0);
+        peer.flags.set(Flags::UNTOLD, outcome.claim_is_lost);
         if turn.known.is_none() {
             self.take_over(turn.torrent, peer);
         }

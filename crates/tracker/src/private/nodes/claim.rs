@@ -23,6 +23,8 @@ pub(in crate::private) struct Claim {
     /// As of the last announce.
     pub(in crate::private) peer: Peer,
     pub(in crate::private) last_millis: u64,
+    /// What was told before; `None` where that is not known.
+    pub(in crate::private) before: Option<Reading>,
     /// The first announce that is not told.
     pub(in crate::private) first: Reading,
     /// It waited while records may have been lost: without one, nobody knows what of it was
@@ -63,13 +65,15 @@ impl Row for Claim {
 impl Claim {
     /// Says where a peer stood that was told before.
     pub(in crate::private) fn reminder(torrent: TorrentId, peer: &Peer) -> Self {
-        let last_millis = u64::from(peer.last_secs()) * 1000;
+        let last_millis = peer.last_millis();
+        let told = Reading::of(peer, last_millis);
         Self {
             torrent,
             turn: 0,
             peer: peer.clone(),
             last_millis,
-            first: Reading::of(peer, last_millis),
+            before: Some(told),
+            first: told,
             is_doubted: false,
             tried: 0,
             starts: false,
@@ -81,13 +85,31 @@ impl Claim {
         }
     }
 
+    /// Says where its peer stood before it; `None` where that is not known.
+    fn reminder_before(&self) -> Option<Self> {
+        let told = self.before.filter(|_| self.turn == 0)?;
+        let Reading { uploaded, downloaded, corrupt, at_millis } = told;
+        let mut reminder = Self::reminder(self.torrent, &self.peer);
+        let peer = &mut reminder.peer;
+        (peer.uploaded, peer.downloaded, peer.corrupt) = (uploaded, downloaded, corrupt);
+        // What is there may be this very claim.
+        Some(Self {
+            last_millis: at_millis,
+            before: Some(told),
+            first: told,
+            tried: self.tried,
+            ..reminder
+        })
+    }
+
     /// The two as one, of which `self` came after `before`, in the same session.
     fn after(self, before: Self) -> Self {
         let tried = if before.tried == 0 { self.tried } else { before.tried };
         Self {
             turn: before.turn,
+            before: before.before,
             first: before.first,
-            is_doubted: before.is_doubted,
+            is_doubted: self.is_doubted || before.is_doubted,
             tried,
             starts: before.starts,
             completes: self.completes.or(before.completes),
@@ -162,11 +184,23 @@ impl Claims {
         }
     }
 
-    /// Records may have been lost that would tell what of these claims was credited.
+    /// Records may have been lost that would tell what of these claims was credited. Reminders are
+    /// let go: they are due again.
     pub(in crate::private) fn doubt(&mut self) {
+        let mut reminders = Vec::new();
         for place in 0..self.0.len() {
-            self.0.row_mut(place).is_doubted = true;
+            let claim = self.0.row_mut(place);
+            claim.is_doubted = true;
+            if claim.is_reminder {
+                reminders.push(claim.key());
+            }
         }
+        reminders.iter().for_each(|key| drop(self.0.remove(key)));
+    }
+
+    /// Says where the peers of all that waits stood before.
+    pub(in crate::private) fn reminders(&self) -> impl Iterator<Item = Claim> {
+        self.0.rows().iter().filter_map(Claim::reminder_before)
     }
 
     /// Takes out the claims of any peer, in their turn.

@@ -255,7 +255,7 @@ impl TorrentShard {
     ) {
         let mut others = Swarm::new();
         for (name, record) in sample {
-            if record.node == desk.node || record.has_stopped() {
+            if record.has_stopped() {
                 continue;
             }
             let (member, peer_id) = name.parts();
@@ -263,7 +263,10 @@ impl TorrentShard {
                 // It was here since, if only to stop.
                 continue;
             }
-            self.hand_over(desk, torrent, *name, record, settled);
+            // A record that came back says that this node has who has gone to another since.
+            if record.node != desk.node {
+                self.hand_over(desk, torrent, *name, record, settled);
+            }
             let slot = self.torrents.find_mut(&torrent).expect("it is registered");
             let is_here = slot.swarm.place(member, &peer_id).is_some();
             if !is_here && others.place(member, &peer_id).is_none() {
