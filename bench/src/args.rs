@@ -66,7 +66,7 @@ options
   --peerage PATH    our server (or PEERAGE; default target/release/peerage)
   --only A,B        contestants: null, peerage, opentracker, aquatic, aquatic-uring, nginx;
                     of private: open, sqlite, mariadb, nginx, ocelot, memory
-                    of shared: nodes, redis, core, and of that single rows, as 2:skewed, 1:full
+                    of shared: nodes, redis, core, and of that single rows, as 2:skewed, 1:1:full
                     of shared-faults, the faults as its tables name them
   --ocelot PATH     an Ocelot to be measured beside (private)
   --seconds N       length of each measurement

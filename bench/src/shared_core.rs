@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peerage_proto::{Event, InfoHash, PeerId};
 use peerage_shared::{Layout, Node, Status, Target};
-use peerage_tracker::share::{Options as ShareOptions, Share, Timing};
+use peerage_tracker::share::{Options as ShareOptions, Share, Timing, Waiting};
 use peerage_tracker::{
     Announce, Families, IntervalLimits, Limits, Now, PeerIds, Rules, Tracker, Worker,
 };
@@ -38,10 +38,16 @@ const INTERVAL_FULL: Duration = Duration::from_secs(3);
 const INTERVAL_TRUE: Duration = Duration::from_secs(1800);
 const PROMISED_TRUE: Duration = Duration::from_secs(1860);
 const TIMEOUT_TRUE: Duration = Duration::from_secs(2850);
-/// Rounds before those that count, the first of which is everybody's first announce.
-const WARM_ROUNDS: u32 = 3;
-/// Rounds that count.
-const ROUNDS: u32 = 3;
+/// Rounds before those that count. Before them comes everybody's first announce, no faster than
+/// Redis takes it: nodes let go of what they cannot hold, tell everything once more, and what
+/// follows would measure that.
+const WARM_ROUNDS: u32 = 1;
+/// So many changes may wait at a node while everybody announces first: a quarter of what it holds.
+const WAITING_MAX: u64 = 65_536;
+/// How long all of that may take.
+const FILL_MAX: Duration = Duration::from_secs(300);
+/// Rounds that count: as many as a steady peer is told once in.
+const ROUNDS: u32 = 6;
 /// So many peers an announce are told at least where nodes keep up: one in six of those seen again,
 /// and one in twenty that comes or goes.
 const TOLD_LEAST: f64 = 0.2;
@@ -123,6 +129,24 @@ impl Local {
         Ok(local)
     }
 
+    fn waiting(&self) -> Waiting {
+        self.tracker.share().map(|share| share.waiting()).unwrap_or_default()
+    }
+
+    /// Waits until no more than so many changes wait, and nothing is made up for.
+    fn settle(&self, changes_max: u64, until: Instant) -> Result<(), String> {
+        loop {
+            let waiting = self.waiting();
+            if waiting.changes <= changes_max && waiting.catching_up == 0 {
+                return Ok(());
+            }
+            if until < Instant::now() {
+                return Err(format!("a node falls behind at the start: {waiting:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// One of the counts of what was carried.
     fn count(&self, name: &str) -> u64 {
         let counters = self.status.counters();
@@ -184,7 +208,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> 
     report.table("One Redis core", &table);
     let mut full = Table::new(&COLUMNS);
     for nodes in [1, 2] {
-        for (label, swarms, shape) in [shapes[0], shapes[2]] {
+        for (label, swarms, shape) in shapes {
             let shape = Shaped { nodes, label, interval: INTERVAL_FULL, swarms, peers, shape };
             if shape.is_wanted(options) {
                 full.row(shape.measure(options)?);
@@ -223,8 +247,11 @@ struct Counted {
     at: Instant,
     own: Duration,
     peers_told: u64,
-    /// Trips that failed, after which everything is told again.
+    /// Times that Redis did not answer, that everything was told again, and changes that found no
+    /// room.
     failures: u64,
+    starts_over: u64,
+    dropped: u64,
 }
 
 impl Counted {
@@ -236,20 +263,25 @@ impl Counted {
             own: own_and_machine_cpu().0,
             peers_told: count("peers"),
             failures: count("trip_failures"),
+            starts_over: count("starts_over"),
+            dropped: locals.iter().map(|local| local.waiting().dropped).sum(),
         })
     }
 }
 
 impl Shaped {
-    /// `--only core,2:100,1:full` leaves out all rows but that of two nodes and swarms of a
-    /// hundred, and those of one node as fast as it goes.
+    /// `--only core,2:100,1:1:full` leaves out all rows but that of two nodes and swarms of a
+    /// hundred, and that of one node and swarms of one as fast as it goes.
     fn is_wanted(&self, options: &Options) -> bool {
         if options.only.iter().all(|only| !only.contains(':')) {
             return true;
         }
         let label = self.label.rsplit(' ').next().unwrap_or_default();
-        let label = if self.interval == INTERVAL { label } else { "full" };
-        options.wants(&format!("{}:{label}", self.nodes))
+        let row = format!("{}:{label}", self.nodes);
+        match self.interval == INTERVAL {
+            true => options.wants(&row),
+            false => options.wants(&format!("{row}:full")),
+        }
     }
 
     fn measure(&self, options: &Options) -> Result<Vec<String>, String> {
@@ -260,12 +292,13 @@ impl Shaped {
         for number in 0..nodes {
             locals.push(Local::start(u64::from(number) + 1, interval, &redis)?);
         }
+        self.fill(&population, &mut locals)?;
         let mut started = Instant::now();
-        for round in 0..WARM_ROUNDS {
+        for round in 1..=WARM_ROUNDS {
             self.announce_all(&population, round, &mut locals, &mut started);
         }
         let before = Counted::now(&redis, &locals)?;
-        for round in WARM_ROUNDS..WARM_ROUNDS + ROUNDS {
+        for round in WARM_ROUNDS + 1..=WARM_ROUNDS + ROUNDS {
             self.announce_all(&population, round, &mut locals, &mut started);
         }
         let after = Counted::now(&redis, &locals)?;
@@ -284,12 +317,39 @@ impl Shaped {
             format!("{:.0} %", 100.0 * cpu / elapsed),
             format!("{:.0} %", 100.0 * (after.own - before.own).as_secs_f64() / elapsed),
         ];
-        if before.failures < after.failures {
-            row[2].push_str(" (Redis did not answer in time: told anew)");
+        if before.starts_over < after.starts_over {
+            row[2].push_str(" (told anew)");
+        } else if before.failures < after.failures {
+            row[2].push_str(" (Redis did not answer in time)");
+        } else if before.dropped < after.dropped {
+            row[2].push_str(" (nodes let go of changes)");
         } else if told < TOLD_LEAST {
             row[2].push_str(" (nodes fell behind)");
         }
         Ok(row)
+    }
+
+    /// Everybody announces first, as fast as Redis takes it.
+    fn fill(&self, population: &Population, locals: &mut [Local]) -> Result<(), String> {
+        let mut started = Instant::now();
+        let (until, step) = (started + FILL_MAX, INTERVAL / (population.peers / BURST).max(1));
+        for number in 0..population.peers {
+            if number.is_multiple_of(BURST) {
+                // What workers have pushed is seen with the next flush only.
+                started = (started + step).max(Instant::now() - step);
+                std::thread::sleep(started.saturating_duration_since(Instant::now()));
+                locals.iter().try_for_each(|local| local.settle(WAITING_MAX, until))?;
+            }
+            let node = self.node_of(number);
+            locals[node].announce(now(), &population.peer(number), Event::Started);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        locals.iter().try_for_each(|local| local.settle(0, until))
+    }
+
+    /// Neighbours in a swarm are at different nodes.
+    fn node_of(&self, number: u32) -> usize {
+        (mix(u64::from(number) | 1 << 51) % u64::from(self.nodes)) as usize
     }
 
     /// Everybody announces once, in `interval` or as soon as it goes.
@@ -308,14 +368,12 @@ impl Shaped {
             }
             let peer = population.peer(number);
             let is_fickle = mix(u64::from(number) | 1 << 50).is_multiple_of(u64::from(CHURN));
-            let event = match (round, is_fickle, round % 2) {
-                (0, ..) | (_, true, 0) => Event::Started,
-                (_, true, _) => Event::Stopped,
+            let event = match (is_fickle, round % 2) {
+                (true, 0) => Event::Started,
+                (true, _) => Event::Stopped,
                 _ => Event::None,
             };
-            // Neighbours in a swarm are at different nodes.
-            let node = mix(u64::from(number) | 1 << 51) % u64::from(self.nodes);
-            locals[node as usize].announce(now(), &peer, event);
+            locals[self.node_of(number)].announce(now(), &peer, event);
         }
     }
 }

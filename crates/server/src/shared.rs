@@ -188,7 +188,7 @@ pub(crate) struct Stats {
     pub(crate) members: Option<MembersStats>,
     /// Name, what it counts, count.
     #[serde(skip)]
-    pub(crate) counters: [(&'static str, &'static str, u64); 11],
+    pub(crate) counters: [(&'static str, &'static str, u64); 12],
 }
 
 /// What nodes of a private tracker have told each other. Counts are since the start.

@@ -14,6 +14,8 @@ pub(crate) struct Trip {
     pub(crate) calls: Vec<usize>,
     pub(crate) replies: Result<Vec<Value>, RedisError>,
     pub(crate) took: Duration,
+    /// The number that is left behind all of it, where one is.
+    pub(crate) mark: Option<u64>,
 }
 
 /// Orders `swarms` by `slot`, and says how many of them, one after the other, each call takes: all

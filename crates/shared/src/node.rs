@@ -2,14 +2,17 @@
 //!
 //! Nothing that answers announces waits for it. A trip that fails is told again; while Redis is
 //! away changes merge in [`Share`], which has bounds. A connection is sought again after waits that
-//! grow from a tenth of a second to three, each a quarter shorter or longer at random, and once
-//! found everything is told again, for Redis may have lost it.
+//! grow from a tenth of a second to three, each a quarter shorter or longer at random. Everything is
+//! told again where Redis has lost any of it, which is looked at once it has been found.
 //!
 //! - `news`: what nodes tell each other at once.
+//! - `memory`: whether Redis still has what it was told; `pace`: how much it is told at once.
 //! - `members`: a private tracker's part of it; `updates`: its site's.
 
 mod members;
+mod memory;
 mod news;
+mod pace;
 mod updates;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
-use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, SwarmChanges};
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, Mark, SwarmChanges};
 use peerage_tracker::{Share, Tracker};
 use redis::{Pipeline, Value};
 use tokio::sync::mpsc;
@@ -36,7 +39,9 @@ use crate::status::Status;
 use crate::target::Target;
 use crate::trip::{Caller, Layout, Outcome, hex};
 use members::Members;
+use memory::Memory;
 use news::{Subscription, UNSENT_MAX};
+use pace::Pace;
 use updates::Passing;
 
 pub use updates::{Hear, Site};
@@ -47,9 +52,6 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Where announces wait for swarms, the next pipeline leaves so long after the last: each costs
 /// Redis as much as some ten swarms in it do.
 const COLD_GAP: Duration = Duration::from_millis(8);
-
-/// Most swarms in one pipeline. Others follow at once.
-const SWARMS_MAX: usize = 2000;
 
 /// How often Redis is asked for the time where no trip has come back.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -111,6 +113,9 @@ struct Carrier<N> {
     /// When to seek a subscription again.
     hear_again: Retry,
     messages: mpsc::Sender<Vec<u8>>,
+    /// What is left in Redis with each pipeline, to know it again.
+    mark: Mark,
+    pace: Pace,
     /// Whether the last thing logged was that Redis cannot be reached.
     complained: bool,
     members: Members,
@@ -193,6 +198,8 @@ impl<N: Fn() -> Now> Carrier<N> {
             unsent: Vec::new(),
             subscription: None,
             messages,
+            mark: Mark::default(),
+            pace: Pace::default(),
             complained: false,
             members: Members::default(),
             passing: Passing::default(),
@@ -217,8 +224,8 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.finding =
                 Some(tokio::spawn(async move { Places::find(&target, known, script).await }));
         }
-        let lost = |subscription: &Subscription| subscription.lost.load(Ordering::Relaxed);
-        if self.subscription.as_ref().is_none_or(lost) && self.hear_again.is_due() {
+        if self.subscription.as_ref().is_none_or(Subscription::is_lost) && self.hear_again.is_due()
+        {
             self.subscribe().await;
         }
         if self.looked.elapsed() >= LOOK_EVERY {
@@ -256,12 +263,21 @@ impl<N: Fn() -> Now> Carrier<N> {
             self.look().await;
             self.agree().await;
             self.beat(Life::Lives).await;
-            self.subscription = None;
-            self.hear_again.succeeded();
-            self.share.start_over();
+            self.resubscribe_elsewhere();
+            match self.recall().await {
+                Memory::Whole => {}
+                Memory::Lost => self.start_over(),
+                // Nothing is told before that is known.
+                Memory::Unknown => return self.drop_master(0),
+            }
             self.members_found();
             self.share.listen();
         }
+    }
+
+    fn start_over(&self) {
+        Status::add(&self.node.status.starts_over, 1);
+        self.share.start_over();
     }
 
     fn lost(&mut self, lost: &Lost) {
@@ -358,7 +374,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         };
         self.beaten = Some(Instant::now());
         if self.number.is_some() && !beaten.known {
-            self.share.start_over();
+            self.start_over();
         }
         self.number = Some(beaten.number);
         self.share.hear_beats((self.now)(), &beaten.beats);
@@ -373,11 +389,13 @@ impl<N: Fn() -> Now> Carrier<N> {
             return Flushed::All;
         }
         let now = (self.now)();
-        let changes = self.share.outgoing(now, self.node.tracker.swarms(), SWARMS_MAX);
-        let count = changes.swarms.len();
-        if count == 0 {
+        let room = self.pace.room();
+        let changes = self.share.outgoing(now, self.node.tracker.swarms(), room);
+        if changes.swarms.is_empty() {
             return Flushed::All;
         }
+        let is_full = room.is_filled_by(&changes);
+        let mark = self.marks().then(|| self.mark.leave());
         self.flushed = tokio::time::Instant::now();
         let dead = self.share.dead().iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let mut trips = JoinSet::new();
@@ -389,21 +407,27 @@ impl<N: Fn() -> Now> Carrier<N> {
                 continue;
             };
             let calls = cut(&mut changes.swarms, |told| self.places.slot(&hex(&told.info_hash)));
-            let pipe = self.pipeline(&changes.swarms, &calls, &dead);
+            let mut pipe = self.pipeline(&changes.swarms, &calls, &dead);
+            let commands = calls.len() + usize::from(mark.is_some());
+            if let Some(mark) = mark {
+                pipe.add_command(self.leaving(mark));
+            }
             Status::add(&self.node.status.bytes_out, pipe.get_packed_pipeline().len() as u64);
             trips.spawn(async move {
                 let started = Instant::now();
-                let replies = connection.send_packed_commands(&pipe, 0, calls.len()).await;
+                let replies = connection.send_packed_commands(&pipe, 0, commands).await;
                 let took = started.elapsed();
-                (number, Trip { changes, calls, replies, took })
+                (number, Trip { changes, calls, replies, took, mark })
             });
         }
-        let mut all_told = true;
+        let (mut all_told, mut longest) = (true, Duration::ZERO);
         while let Some(trip) = trips.join_next().await {
             let Ok((number, trip)) = trip else { continue };
+            longest = longest.max(trip.took);
             all_told &= self.end_trip(number, trip);
         }
-        match count == SWARMS_MAX && all_told {
+        self.pace.took(longest, is_full);
+        match is_full && all_told {
             true => Flushed::MoreWaits,
             false => Flushed::All,
         }
@@ -446,16 +470,16 @@ impl<N: Fn() -> Now> Carrier<N> {
 
     /// Says whether everything was told.
     fn end_trip(&mut self, number: usize, trip: Trip) -> bool {
-        let Trip { changes, calls, replies, took } = trip;
+        let Trip { changes, calls, replies, took, mark } = trip;
         let now = (self.now)();
         let status = Arc::clone(&self.node.status);
-        let peers = changes.swarms.iter().map(|swarm| swarm.peers.len() as u64).sum();
         let mut answers = Vec::with_capacity(changes.swarms.len());
         match replies {
             Ok(replies) => {
                 status.trip_micros.store(took.as_micros() as u64, Ordering::Relaxed);
                 status.saw(now.as_millis());
                 Status::add(&status.trips, 1);
+                self.mark.answered(mark.unwrap_or_default());
                 let mut swarms = &changes.swarms[..];
                 for (count, reply) in calls.into_iter().zip(replies) {
                     let (told, rest) = swarms.split_at(count);
@@ -468,10 +492,12 @@ impl<N: Fn() -> Now> Carrier<N> {
                 self.drop_master(number);
             }
         }
-        let told = answers.iter().flatten().count();
-        let all_told = told == changes.swarms.len();
-        Status::add(&status.swarms, told as u64);
-        Status::add(&status.peers, peers);
+        let told = changes.swarms.iter().zip(&answers).filter(|(_, answer)| answer.is_some());
+        let (swarms, peers) =
+            told.fold((0, 0), |(swarms, peers), (told, _)| (swarms + 1, peers + told.peers.len()));
+        let all_told = swarms == changes.swarms.len();
+        Status::add(&status.swarms, swarms as u64);
+        Status::add(&status.peers, peers as u64);
         let messages = self.share.apply(now, self.node.tracker.swarms(), changes, &answers);
         self.unsent.extend(messages);
         // The others notice that what finds no room here is missing.

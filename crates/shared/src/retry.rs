@@ -25,6 +25,11 @@ impl Retry {
         self.at <= Instant::now()
     }
 
+    /// No wait before the next attempt.
+    pub(crate) fn at_once(&mut self) {
+        self.at = Instant::now();
+    }
+
     pub(crate) fn failed(&mut self) {
         self.at = Instant::now() + self.wait * (75 + self.rng.below(51)) / 100;
         self.wait = (self.wait * 2).min(RETRY_MAX);

@@ -31,6 +31,8 @@ pub struct Status {
     pub(crate) messages_out: AtomicU64,
     /// Times a connection was made.
     pub(crate) connections: AtomicU64,
+    /// Times that Redis had lost something, so that everything was told again.
+    pub(crate) starts_over: AtomicU64,
     /// Microseconds the last pipeline took.
     pub(crate) trip_micros: AtomicU64,
 }
@@ -47,7 +49,7 @@ impl Status {
     }
 
     /// Each counter: its name, what it counts, and the count.
-    pub fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
+    pub fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("trips", "Pipelines that Redis has answered.", read(&self.trips)),
@@ -69,6 +71,11 @@ impl Status {
             ),
             ("messages_sent", "Messages to other nodes.", read(&self.messages_out)),
             ("connections", "Connections made to Redis.", read(&self.connections)),
+            (
+                "starts_over",
+                "Times that everything was told again, for Redis had lost some of it.",
+                read(&self.starts_over),
+            ),
         ]
     }
 

@@ -12,6 +12,7 @@
 
 mod beats;
 mod heard;
+mod mark;
 pub mod message;
 mod outbox;
 mod queue;
@@ -34,6 +35,7 @@ use beats::Beats;
 pub use beats::{BEAT_EVERY, LEASE, NodeBeat};
 pub use heard::DOUBT_EVERY;
 use heard::Heard;
+pub use mark::Mark;
 use message::{Item, Part};
 pub(crate) use outbox::{Outbox, Told};
 use queue::Queue;
@@ -57,6 +59,23 @@ pub struct Options {
 pub struct Changes {
     /// In no order.
     pub swarms: Vec<SwarmChanges>,
+}
+
+/// How much one trip may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Most swarms.
+    pub swarms: usize,
+    /// Most peers; the swarm with which there are more still goes along.
+    pub peers: usize,
+}
+
+impl Room {
+    /// Whether nothing more finds room beside `changes`.
+    pub fn is_filled_by(&self, changes: &Changes) -> bool {
+        let peers: usize = changes.swarms.iter().map(|swarm| swarm.peers.len()).sum();
+        self.swarms <= changes.swarms.len() || self.peers <= peers
+    }
 }
 
 /// What is told of one swarm, and asked of it.
@@ -254,20 +273,23 @@ impl Share {
         outbox
     }
 
-    /// Takes what the workers have to tell, and what is due by the walk, and returns at most
-    /// `swarms_max` swarms of it: those that announces wait for first.
-    pub fn outgoing(&self, now: Now, swarms: &Swarms, swarms_max: usize) -> Changes {
+    /// Takes what the workers have to tell, and what is due by the walk, and returns as much of it
+    /// as there is room for: what announces wait for first.
+    pub fn outgoing(&self, now: Now, swarms: &Swarms, room: Room) -> Changes {
         let mut progress = lock(&self.progress);
         self.collect_into(&mut progress);
         let Progress { queue, walk, travelling, heard, .. } = &mut *progress;
         if heard.is_due(now) {
             walk.doubt();
         }
-        walk.go_on(now, swarms, |walked, reason| {
-            queue.walked(walked, reason);
-            queue.swarms() < swarms_max
-        });
-        let changes = queue.take(swarms_max);
+        if !queue.is_full() {
+            let wants_more = queue.has_room(room);
+            walk.go_on(now, swarms, wants_more, |walked, reason| {
+                queue.walked(walked, reason);
+                queue.has_room(room)
+            });
+        }
+        let changes = queue.take(room);
         travelling.extend(changes.swarms.iter().map(|swarm| (swarm.info_hash, false)));
         changes
     }
@@ -486,10 +508,16 @@ impl Share {
     }
 
     /// What was told may be lost: everything that clients of this node have announced is told
-    /// again, and everything about their swarms asked again. To be called whenever the place where
-    /// nodes meet has been found again.
+    /// again, and everything about their swarms asked again. To be called where the place where
+    /// nodes meet has been found again and no [`Mark`] says that it is as it was.
     pub fn start_over(&self) {
         lock(&self.progress).walk.start_over();
+    }
+
+    /// Messages may have been missed: everything is asked about that other nodes have peers in. To
+    /// be called whenever messages are heard again.
+    pub fn doubt(&self) {
+        lock(&self.progress).walk.doubt();
     }
 
     /// Somebody answers: announces may wait for it.

@@ -13,10 +13,13 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::news::UNSENT_MAX;
-use super::{Carrier, Flushed, Now, SWARMS_MAX};
+use super::{Carrier, Flushed, Now};
 use crate::records::{self, Common};
 use crate::status::Status;
 use crate::trip::hex;
+
+/// Most swarms in one pipeline. Others follow at once.
+const SWARMS_MAX: usize = 2000;
 
 /// How often it is logged at most that claims were let go.
 const LOG_EVERY: Duration = Duration::from_secs(60);

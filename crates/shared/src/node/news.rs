@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use peerage_swarm::Now;
-use peerage_tracker::share::message;
+use peerage_tracker::share::{BEAT_EVERY, message};
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use tracing::info;
@@ -19,14 +20,33 @@ use crate::status::Status;
 /// longer flush.
 pub(super) const UNSENT_MAX: usize = 256;
 
+/// How long nothing is heard before the subscription is taken for lost: this node's own messages
+/// come back to it, one with each beat.
+const SILENCE_MAX: Duration = Duration::from_secs(3 * BEAT_EVERY.as_secs());
+
 /// The news of other nodes, on a connection of their own.
 pub(super) struct Subscription {
     _connection: MultiplexedConnection,
-    pub(super) lost: Arc<AtomicBool>,
+    /// With whom.
+    at: (String, u16),
+    /// Whether the connection has broken.
+    gone: Arc<AtomicBool>,
+    /// When a message last came, or the first could.
+    heard: Instant,
+}
+
+impl Subscription {
+    /// Whether messages are no longer heard.
+    pub(super) fn is_lost(&self) -> bool {
+        self.gone.load(Ordering::Relaxed) || SILENCE_MAX < self.heard.elapsed()
+    }
 }
 
 impl<N: Fn() -> Now> Carrier<N> {
-    pub(super) fn hear(&self, message: &[u8]) {
+    pub(super) fn hear(&mut self, message: &[u8]) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.heard = Instant::now();
+        }
         let status = &self.node.status;
         Status::add(&status.messages_in, 1);
         if let Some(private) = self.node.tracker.private() {
@@ -46,17 +66,30 @@ impl<N: Fn() -> Now> Carrier<N> {
         format!("{}1:news", self.node.prefix)
     }
 
+    /// Leaves the subscription where it is if that is still a master, so that nothing is missed.
+    pub(super) fn resubscribe_elsewhere(&mut self) {
+        let masters = &self.places.masters;
+        let is_there = |subscription: &Subscription| {
+            let (host, port) = &subscription.at;
+            masters.iter().any(|master| master.host == *host && master.port == *port)
+        };
+        if !self.subscription.as_ref().is_some_and(is_there) {
+            self.subscription = None;
+            self.hear_again.at_once();
+        }
+    }
+
     pub(super) async fn subscribe(&mut self) {
         self.subscription = None;
         let Some(master) = self.places.masters.iter().find(|master| master.connection.is_some())
         else {
             return;
         };
-        let lost = Arc::<AtomicBool>::default();
-        let (gone, messages) = (Arc::clone(&lost), self.messages.clone());
+        let gone = Arc::<AtomicBool>::default();
+        let (breaks, messages) = (Arc::clone(&gone), self.messages.clone());
         let status = Arc::clone(&self.node.status);
         let receive = move |push: PushInfo| match push.kind {
-            PushKind::Disconnection => gone.store(true, Ordering::Relaxed),
+            PushKind::Disconnection => breaks.store(true, Ordering::Relaxed),
             PushKind::Message => {
                 if let Some(Value::BulkString(message)) = push.data.into_iter().nth(1)
                     && messages.try_send(message).is_err()
@@ -66,17 +99,19 @@ impl<N: Fn() -> Now> Carrier<N> {
             }
             _ => {}
         };
-        let at = (master.host.as_str(), master.port);
-        let made = places::subscribe(&self.node.target, at, &self.channel(), receive).await;
+        let at = (master.host.clone(), master.port);
+        let made =
+            places::subscribe(&self.node.target, (&at.0, at.1), &self.channel(), receive).await;
         match made {
             Ok(connection) => {
-                self.subscription = Some(Subscription { _connection: connection, lost });
+                let heard = Instant::now();
+                self.subscription = Some(Subscription { _connection: connection, at, gone, heard });
                 self.hear_again.succeeded();
                 if self.places.is_whole() && std::mem::take(&mut self.complained) {
                     info!("shared: {} is heard again", self.node.target);
                 }
-                // What was published before is made up for by asking about every swarm.
-                self.share.start_over();
+                // What was published before is made up for by asking.
+                self.share.doubt();
                 self.members_subscribed();
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use peerage_proto::InfoHash;
 use peerage_swarm::{Elsewhere, Now, Others, Walked};
 
 use super::walk::Reason;
-use super::{COLD_MAX, Change, Changes, Kind, PEERS_PER_TRIP_MAX, SwarmChanges, Told};
+use super::{COLD_MAX, Change, Changes, Kind, PEERS_PER_TRIP_MAX, Room, SwarmChanges, Told};
 
 /// Most changes that wait, about 60 MB. Beyond it new ones are dropped and counted. What a walk
 /// finds in one part of the store may come to it once.
@@ -47,6 +47,16 @@ impl Queue {
         self.changes
     }
 
+    /// Whether all that waits fits into one trip, and more.
+    pub(super) fn has_room(&self, room: Room) -> bool {
+        self.swarms.len() < room.swarms && self.changes < room.peers
+    }
+
+    /// Whether nothing more may wait.
+    pub(super) fn is_full(&self) -> bool {
+        CHANGES_MAX <= self.changes
+    }
+
     pub(super) fn changes_of(&self, info_hash: &InfoHash) -> usize {
         self.swarms.get(info_hash).map_or(0, |pending| pending.peers.len())
     }
@@ -54,7 +64,7 @@ impl Queue {
     /// Adds a worker's change. Says how many were dropped for it.
     pub(super) fn tell(&mut self, told: &Told) -> u64 {
         let &Told { info_hash, peer, role, before, elsewhere, seen, kind, finished, first } = told;
-        let full = CHANGES_MAX <= self.changes;
+        let full = self.is_full();
         if full && !self.swarms.contains_key(&info_hash) {
             return 1;
         }
@@ -138,17 +148,20 @@ impl Queue {
         }
     }
 
-    /// Takes out at most `swarms_max` swarms, urgent ones first.
-    pub(super) fn take(&mut self, swarms_max: usize) -> Changes {
+    /// Takes out what there is room for, urgent swarms first.
+    pub(super) fn take(&mut self, room: Room) -> Changes {
         let mut taken = Changes::default();
+        let waited = self.changes;
         let mut urgent = mem::take(&mut self.urgent);
-        while taken.swarms.len() < swarms_max
+        while taken.swarms.len() < room.swarms
+            && waited - self.changes < room.peers
             && let Some(info_hash) = urgent.pop()
         {
             self.take_one(info_hash, &mut taken);
         }
         self.urgent = urgent;
-        while taken.swarms.len() < swarms_max
+        while taken.swarms.len() < room.swarms
+            && waited - self.changes < room.peers
             && let Some(info_hash) = self.following()
         {
             self.take_one(info_hash, &mut taken);
@@ -184,7 +197,7 @@ impl Queue {
     pub(super) fn put_back(&mut self, changes: Changes) -> u64 {
         let mut dropped = 0;
         for swarm in changes.swarms {
-            if CHANGES_MAX <= self.changes {
+            if self.is_full() {
                 dropped += swarm.peers.len() as u64;
                 continue;
             }
@@ -193,7 +206,9 @@ impl Queue {
             pending.completed_floor = pending.completed_floor.max(swarm.completed_floor);
             pending.sample |= swarm.sample;
             pending.renews |= swarm.renews;
-            for change in swarm.peers {
+            for mut change in swarm.peers {
+                // Where it did arrive, it is answered as though this node alone had ever told it.
+                change.elsewhere |= change.kind != Kind::Seen;
                 pending
                     .peers
                     .entry(change.peer)
@@ -248,7 +263,7 @@ mod tests {
             let mut queue = Queue::default();
             let both = [told(Kind::News, 5000), told(Kind::Left, 1000)];
             order.into_iter().for_each(|at| assert_eq!(queue.tell(&both[at]), 0));
-            let taken = queue.take(10);
+            let taken = queue.take(Room { swarms: 10, peers: 10 });
             let kinds: Vec<Kind> = taken.swarms[0].peers.iter().map(|peer| peer.kind).collect();
             assert_eq!(kinds, [Kind::News], "{order:?}");
         }

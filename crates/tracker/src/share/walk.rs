@@ -75,22 +75,27 @@ impl Walk {
         self.catching_up
     }
 
-    /// Goes through the parts that are due, and as long as `visit` wants more through those that
-    /// are to be made up for.
+    /// Goes through the parts that are due, as long as `visit` wants more, and then through those
+    /// that are to be made up for. Of what is due one part even where no more is wanted: who was
+    /// seen again is not to expire because others come and go.
     pub(super) fn go_on(
         &mut self,
         now: Now,
         swarms: &Swarms,
+        mut wants_more: bool,
         mut visit: impl FnMut(Walked, Reason) -> bool,
     ) {
         let mut due = self.due.unwrap_or(now);
         let step = self.timing.look / self.told.len() as u32;
-        let mut wants_more = true;
         // At most once round.
-        for _ in 0..self.told.len() {
+        for round in 0..self.told.len() {
             let part = self.next;
             let hurries = self.catching_up != 0 || self.doubts != 0;
-            if !wants_more || (now < due && !hurries) {
+            let goes_on = match due <= now {
+                true => wants_more || round == 0,
+                false => wants_more && hurries,
+            };
+            if !goes_on {
                 break;
             }
             if due <= now {
@@ -109,8 +114,10 @@ impl Walk {
             }
             self.next = (part + 1) % self.told.len();
         }
-        // What could not be done in time is not made up for in a rush.
-        self.due = Some(due.max(Now::from_millis(now.as_millis().saturating_sub(1000))));
+        // What could not be done in time is not made up for in a rush, but for what a walk may be
+        // late without anybody being told too late.
+        let late_millis = (self.timing.look.as_millis() as u64 / 20).max(1000);
+        self.due = Some(due.max(Now::from_millis(now.as_millis().saturating_sub(late_millis))));
     }
 
     /// When a part is said to have been told. What is made up for in a rush is said to have been
@@ -158,7 +165,7 @@ mod tests {
         let mut tells = Vec::new();
         for flush in 0..timing.refresh.as_secs() * 2 * 5 {
             let now = start + Duration::from_millis(200) * flush as u32;
-            walk.go_on(now, &swarms, |_, _| true);
+            walk.go_on(now, &swarms, true, |_, _| true);
             if tells.last() != walk.told.first() {
                 tells.push(walk.told[0]);
             }
@@ -175,14 +182,14 @@ mod tests {
         let swarms = Swarms::new([1; 16], Limits::default(), PeerIds::Dropped);
         let mut walk = Walk::new(Swarms::WALK_PARTS, timing);
         let start = Now::from_millis(1_000_000_000);
-        walk.go_on(start, &swarms, |_, _| true);
+        walk.go_on(start, &swarms, true, |_, _| true);
         assert_eq!(walk.catching_up(), 0, "all of it was told at once");
         let looks = timing.looks();
         for look in 1..=looks {
             let before = walk.told.clone();
             for second in 0..timing.look.as_secs() {
                 let now = start + timing.look * (look - 1) + Duration::from_secs(second);
-                walk.go_on(now, &swarms, |_, _| true);
+                walk.go_on(now, &swarms, true, |_, _| true);
             }
             let told = before.iter().zip(&walk.told).filter(|(before, now)| before != now);
             let share = told.count() as f64 / f64::from(Swarms::WALK_PARTS);

@@ -42,8 +42,6 @@ fn all_is_told_again_within_ten_seconds_after_redis_has_forgotten_everything() {
         world.run_until(world.now_millis + 2000);
         world.redis = Redis::default();
         world.redis_is_away = false;
-        // Whoever carries sees that the connection has broken.
-        world.nodes.iter().for_each(|node| node.share.start_over());
         world.run_until(world.now_millis + 10_000);
         world.check(seed);
     }
@@ -161,7 +159,54 @@ fn those_who_left_leave_again_where_redis_comes_back_as_it_was() {
         world.run_until(world.now_millis + 15_000);
         world.check(seed);
         world.redis = old;
-        world.nodes.iter().for_each(|node| node.share.start_over());
+        world.break_links();
+        world.run_until(world.now_millis + 10_000);
+        world.check(seed);
+    }
+}
+
+#[test]
+fn connection_that_breaks_without_a_loss_has_little_told_again() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        let before = world.peers_told;
+        for breaks in 0..10 {
+            // Between two flushes, and on the way.
+            world.run_until(START_MILLIS + 61_000 + breaks * 1999);
+            world.break_links();
+        }
+        world.run_until(world.now_millis + 2000);
+        let told = world.peers_told - before;
+        assert!(told < u64::from(CLIENTS), "seed {seed}: {told} of {CLIENTS} peers told");
+        world.check(seed);
+    }
+}
+
+#[test]
+fn everything_is_told_again_where_a_replica_has_not_all_that_its_master_had() {
+    for seed in 0..20 {
+        let mut world = World::new(seed * 10);
+        world.run_until(START_MILLIS + 60_000);
+        world.replica = world.redis.clone();
+        let mut stayed = BTreeSet::new();
+        for client in 0..CLIENTS as usize {
+            let (node, mut state) = (client % NODES, world.clients[client]);
+            // Of a swarm in which it has nobody a node asks nothing.
+            if stayed.insert((node, state.swarm)) {
+                continue;
+            }
+            world.announce(node, address(client as u32), state, ClientEvent::Stopped);
+            state.alive = false;
+            world.clients[client] = state;
+            let late = world.clients.len() as u32;
+            world.clients.push(Client { alive: true, ..state });
+            world.announce(late as usize % NODES, address(late), state, ClientEvent::Started);
+            world.after(u64::from(late) * 100, Event::Client(late));
+        }
+        // Who was seen so lately that it may have come back is not told to have left.
+        world.run_until(world.now_millis + 15_000);
+        world.fail_over();
         world.run_until(world.now_millis + 10_000);
         world.check(seed);
     }
@@ -172,7 +217,7 @@ fn what_a_lone_client_becomes_at_another_node_is_known_where_it_was() {
     let mut world = World::new(0);
     world.run_until(START_MILLIS + 5000);
     // Nobody else is in its swarm: by the counts alone, the second node would tell nobody.
-    let leeching = Client { swarm: SWARMS + 1, left: 1, alive: true, last_millis: 0 };
+    let leeching = client(SWARMS + 1, 1);
     let seeding = Client { left: 0, ..leeching };
     world.announce(0, address(900), leeching, ClientEvent::Started);
     world.run_until(world.now_millis + 2000);

@@ -1,10 +1,12 @@
 //! Nodes that share swarms, with an invented clock, an invented Redis and an invented network:
-//! from a seed, trips and messages are delayed, reordered and lost, Redis forgets everything, nodes
-//! start anew. Once that has ended every node's view becomes the truth.
+//! from a seed, trips and messages are delayed, reordered and lost, connections break, Redis forgets
+//! everything or what it was told last, nodes start anew. Once that has ended every node's view
+//! becomes the truth.
 //!
 //! `PEERAGE_SEED=n` runs one seed.
 
 mod calm;
+mod links;
 mod redis;
 
 use std::cmp::Reverse;
@@ -13,9 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use links::{Link, News};
 use peerage_proto::{Event as ClientEvent, InfoHash, PeerId};
 use peerage_swarm::Counts;
-use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, NodeBeat, Options, Share, Timing};
+use peerage_tracker::share::{Answer, BEAT_EVERY, Changes, NodeBeat, Options, Room, Share, Timing};
 use peerage_tracker::{
     Announce, Families, IntervalLimits, Limits, Now, PeerIds, Rng, Rules, Tracker, Worker,
 };
@@ -31,6 +34,9 @@ const FLUSH_MILLIS: u64 = 500;
 const TRIP_MILLIS_MAX: u64 = 1000;
 /// Faults happen for so long, and then no more.
 const CHAOS_MILLIS: u64 = 120_000;
+/// All nodes have found Redis again, have seen what it has lost, and have told that again; and
+/// everyone has announced.
+const TOLD_MILLIS: u64 = 40_000;
 /// All that was told in that time has expired (seven intervals), has been taken out with a telling
 /// that looks for such (every second, less than six intervals apart), and all nodes have seen by
 /// the counts of one more telling that it is gone.
@@ -54,6 +60,7 @@ struct Node {
     is_off: bool,
     /// The trip that is on its way, by number.
     trip: Option<(u64, Changes)>,
+    link: Link,
     /// How far its clock is behind that of Redis.
     behind_millis: u64,
 }
@@ -63,9 +70,13 @@ enum Event {
     /// A trip arrives at Redis.
     Execute {
         node: usize,
+        share: Arc<Share>,
         run: u64,
         trip: u64,
         number: u16,
+        /// The number to be left, and with which master.
+        mark: u64,
+        master: u64,
         changes: Changes,
     },
     /// A trip comes back.
@@ -73,6 +84,7 @@ enum Event {
         node: usize,
         run: u64,
         trip: u64,
+        mark: u64,
         answers: Vec<Option<Answer>>,
     },
     /// A trip has taken too long.
@@ -85,6 +97,12 @@ enum Event {
         node: usize,
         run: u64,
         bytes: Vec<u8>,
+    },
+    /// A connection is sought again.
+    Connect {
+        node: usize,
+        run: u64,
+        link: u64,
     },
     Client(u32),
     Expire(usize),
@@ -99,6 +117,13 @@ struct Client {
     left: u64,
     alive: bool,
     last_millis: u64,
+    /// Whether another node than its own was asked since it joined, or it joined where its node had
+    /// it from before.
+    strays: bool,
+}
+
+fn client(swarm: u32, left: u64) -> Client {
+    Client { swarm, left, alive: true, last_millis: 0, strays: false }
 }
 
 struct World {
@@ -109,6 +134,10 @@ struct World {
     events: BTreeMap<u64, Event>,
     redis: Redis,
     redis_is_away: bool,
+    /// Redis as it was a while ago: what is there where its master dies.
+    replica: Redis,
+    /// Raised with each that dies: what was on its way there is lost.
+    master: u64,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     trips: u64,
@@ -153,16 +182,15 @@ fn node(rng: &mut Rng, run: u64) -> Node {
     let worker = tracker.worker(rng.next_u64());
     let tracker = Arc::new(tracker);
     let (number, is_off, trip) = (None, false, None);
-    Node { tracker, worker, share, run, number, is_off, trip, behind_millis }
+    let link = Link::default();
+    Node { tracker, worker, share, run, number, is_off, trip, link, behind_millis }
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::from_seed(seed);
         let nodes = (0..NODES).map(|_| node(&mut rng, 0)).collect();
-        let clients = (0..CLIENTS)
-            .map(|_| Client { swarm: rng.below(SWARMS), left: 1, alive: true, last_millis: 0 })
-            .collect();
+        let clients = (0..CLIENTS).map(|_| client(rng.below(SWARMS), 1)).collect();
         let mut world = Self {
             rng,
             now_millis: START_MILLIS,
@@ -171,6 +199,8 @@ impl World {
             events: BTreeMap::new(),
             redis: Redis::default(),
             redis_is_away: false,
+            replica: Redis::default(),
+            master: 0,
             nodes,
             clients,
             trips: 0,
@@ -232,26 +262,32 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Flush(node) => self.flush(node),
-            Event::Execute { node, run, trip, number, changes } => {
-                if self.redis_is_away {
+            Event::Execute { node, share, run, trip, number, mark, master, changes } => {
+                if self.redis_is_away || self.master != master {
                     return;
                 }
+                self.replicate();
                 let secs = self.now_millis / 1000;
-                let share = Arc::clone(&self.nodes[node].share);
                 let peers = changes.swarms.iter().map(|told| told.peers.len() as u64);
                 self.peers_told += peers.sum::<u64>();
                 let redis = &mut self.redis;
                 let update = |told| Some(redis.update(secs, told, &share, number));
                 let answers = changes.swarms.iter().map(update).collect();
+                redis.marks.insert(share.options().node, mark);
                 let delay = self.delay();
                 if !self.chance(5) {
-                    self.after(delay, Event::Return { node, run, trip, answers });
+                    self.after(delay, Event::Return { node, run, trip, mark, answers });
                 }
             }
-            Event::Return { node, run, trip, answers } => self.end_trip(node, run, trip, &answers),
-            Event::TimeOut { node, run, trip } => {
-                self.end_trip(node, run, trip, &[]);
+            Event::Return { node, run, trip, mark, answers } => {
+                self.end_trip(node, run, trip, mark, &answers);
             }
+            Event::TimeOut { node, run, trip } => {
+                if self.is_on_its_way(node, run, trip) {
+                    self.break_link(node, News::StillHeard);
+                }
+            }
+            Event::Connect { node, run, link } => self.connect(node, run, link),
             Event::Message { node, run, bytes } => {
                 let now = self.now_of(node);
                 let node = &self.nodes[node];
@@ -274,29 +310,34 @@ impl World {
         let now = self.now_of(number);
         let node = &mut self.nodes[number];
         node.share.collect();
-        let Some(told_as) = node.number.filter(|_| node.trip.is_none() && !node.is_off) else {
-            return;
-        };
-        let changes = node.share.outgoing(now, node.tracker.swarms(), 100);
+        let is_ready = node.trip.is_none() && node.link.is_whole() && !node.is_off;
+        let Some(told_as) = node.number.filter(|_| is_ready) else { return };
+        let room = Room { swarms: 100, peers: 40 };
+        let changes = node.share.outgoing(now, node.tracker.swarms(), room);
         if changes.swarms.is_empty() {
             return;
         }
         self.trips += 1;
-        let (run, trip) = (node.run, self.trips);
+        let (run, trip, mark) = (node.run, self.trips, node.link.mark.leave());
+        let share = Arc::clone(&node.share);
         node.trip = Some((trip, changes.clone()));
         self.after(TRIP_MILLIS_MAX, Event::TimeOut { node: number, run, trip });
         let delay = self.delay();
         if !self.chance(5) {
-            let execute = Event::Execute { node: number, run, trip, number: told_as, changes };
+            let (node, number, master) = (number, told_as, self.master);
+            let execute = Event::Execute { node, share, run, trip, number, mark, master, changes };
             self.after(delay, execute);
         }
     }
 
     fn beat(&mut self, number: usize) {
         self.after(BEAT_EVERY.as_millis() as u64, Event::Beat(number));
-        if self.redis_is_away || self.nodes[number].is_off || self.chance(10) {
-            return;
+        if !self.redis_is_away && !self.nodes[number].is_off && !self.chance(10) {
+            self.beat_now(number);
         }
+    }
+
+    fn beat_now(&mut self, number: usize) {
         let now = self.now_of(number);
         let node = &mut self.nodes[number];
         let id = node.share.options().node;
@@ -312,17 +353,27 @@ impl World {
         self.publish(vec![count]);
     }
 
-    fn end_trip(&mut self, number: usize, run: u64, trip: u64, answers: &[Option<Answer>]) {
-        let now = self.now_of(number);
-        let node = &mut self.nodes[number];
-        if node.run != run || node.trip.as_ref().is_none_or(|(number, _)| *number != trip) {
+    fn is_on_its_way(&self, number: usize, run: u64, trip: u64) -> bool {
+        let node = &self.nodes[number];
+        node.run == run && node.trip.as_ref().is_some_and(|(number, _)| *number == trip)
+    }
+
+    fn end_trip(
+        &mut self,
+        number: usize,
+        run: u64,
+        trip: u64,
+        mark: u64,
+        answers: &[Option<Answer>],
+    ) {
+        if !self.is_on_its_way(number, run, trip) {
             return;
         }
+        let now = self.now_of(number);
+        let node = &mut self.nodes[number];
+        node.link.mark.answered(mark);
         let (_, changes) = node.trip.take().expect("it was looked at");
         let messages = node.share.apply(now, node.tracker.swarms(), changes, answers);
-        if answers.is_empty() {
-            node.share.start_over();
-        }
         self.publish(messages);
     }
 
@@ -331,7 +382,7 @@ impl World {
             for other in 0..NODES {
                 let run = self.nodes[other].run;
                 let (lost, delay) = (self.chance(10), self.delay());
-                if !lost && !self.is_mute {
+                if !lost && !self.is_mute && self.nodes[other].link.hears() {
                     self.after(delay, Event::Message { node: other, run, bytes: bytes.clone() });
                 }
             }
@@ -347,7 +398,8 @@ impl World {
         }
         if joins {
             let swarm = self.rng.below(SWARMS);
-            client = Client { swarm, left: u64::from(self.rng.below(2)), alive: true, ..client };
+            let strays = swarm == client.swarm;
+            client = Client { strays, ..self::client(swarm, self.rng.below(2).into()) };
         }
         // One that is switched off says nothing, and is gone once it has expired.
         if self.chance(5) {
@@ -370,6 +422,7 @@ impl World {
         let mut node = number as usize % NODES;
         if self.chance(20) {
             node = self.rng.below(NODES as u32) as usize;
+            client.strays = true;
         }
         client.last_millis = self.now_millis;
         self.clients[number as usize] = client;
@@ -401,6 +454,14 @@ impl World {
         if self.chance(15) {
             self.redis = Redis::default();
         }
+        if self.chance(15) {
+            self.fail_over();
+        }
+        if self.chance(30) {
+            let number = self.rng.below(NODES as u32) as usize;
+            let news = if self.chance(50) { News::StillHeard } else { News::Missed };
+            self.break_link(number, news);
+        }
         if self.chance(20) {
             let number = self.rng.below(NODES as u32) as usize;
             let run = self.nodes[number].run + 1;
@@ -423,7 +484,7 @@ impl World {
 
     /// What one that is no peer is told by a node.
     fn view(&mut self, node: usize, swarm: u32) -> (Counts, BTreeSet<SocketAddr>) {
-        let asker = Client { swarm, left: 1, alive: true, last_millis: 0 };
+        let asker = client(swarm, 1);
         let nowhere = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 0);
         self.announce(node, nowhere, asker, ClientEvent::None);
         let Node { tracker, worker, .. } = &self.nodes[node];
@@ -452,6 +513,20 @@ impl World {
             }
         }
         completed
+    }
+
+    /// Redis has everyone who is there. Not those whom a node may have told to have left that did not
+    /// hear of them from the other.
+    fn check_told(&self, seed: u64) {
+        let refresh = self.nodes[0].share.timing().refresh.as_millis() as u64;
+        assert!(TOLD_MILLIS < refresh / 2, "all would be told again anyway");
+        for (client, state) in self.clients.iter().enumerate() {
+            if !state.alive || state.strays {
+                continue;
+            }
+            let has = self.redis.has(&hash(state.swarm), &address(client as u32));
+            assert!(has, "seed {seed}: Redis has not client {client} in swarm {}", state.swarm);
+        }
     }
 
     fn check_peers(&mut self, seed: u64) {
@@ -487,6 +562,8 @@ fn seeds() -> Vec<u64> {
 fn check_part(part: u64) {
     for seed in seeds().into_iter().filter(|seed| seed % 4 == part) {
         let mut world = World::new(seed);
+        world.run_until(START_MILLIS + CHAOS_MILLIS + TOLD_MILLIS);
+        world.check_told(seed);
         world.run_until(START_MILLIS + CHAOS_MILLIS + CALM_MILLIS);
         world.check_peers(seed);
         // How often swarms were finished comes with what is asked, which is seldom.

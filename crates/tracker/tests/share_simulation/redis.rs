@@ -16,6 +16,8 @@ pub(crate) struct Redis {
     pub(crate) nodes: BTreeMap<u16, (u64, i64)>,
     /// The number given last.
     last: u16,
+    /// What each node left with the trip that came last.
+    pub(crate) marks: BTreeMap<u64, u64>,
 }
 
 /// When a peer was last seen, and the number of the node that told so: the later of two is the
@@ -89,6 +91,12 @@ impl Redis {
             is_shared,
             sample: told.sample.then(|| listed().collect()),
         }
+    }
+
+    /// Whether a peer is in a swarm.
+    pub(crate) fn has(&self, info_hash: &InfoHash, peer: &SocketAddr) -> bool {
+        let swarm = self.swarms.get(info_hash);
+        swarm.is_some_and(|swarm| swarm.peers.contains_key(peer))
     }
 
     /// The number of a node, and whether it was known.

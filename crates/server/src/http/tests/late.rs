@@ -5,7 +5,7 @@ use std::time::Instant;
 use peerage_proto::InfoHash;
 use peerage_swarm::Role;
 use peerage_tracker::Kind;
-use peerage_tracker::share::{Answer, Options, Sampled, Timing};
+use peerage_tracker::share::{Answer, Options, Room, Sampled, Timing};
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn reply_that_has_waited_holds_what_other_nodes_know() {
     let (now, swarms) = (Clock::start().now(), server.tracker.swarms());
     let started = Instant::now();
     let sent = loop {
-        let sent = share.outgoing(now, swarms, 10);
+        let sent = share.outgoing(now, swarms, Room { swarms: 10, peers: 1000 });
         match sent.swarms.is_empty() {
             false => break sent,
             true => assert!(started.elapsed() < PATIENCE, "the announce is not told"),
