@@ -22,7 +22,8 @@ const KEPT_SECS: u64 = 30 * 24 * 3600;
 /// Messages read in one trip, and sent in one. More follow at once.
 pub(crate) const READ_MAX: usize = 200;
 
-/// Messages that wait, and their bytes. With one more all of them are let go.
+/// Messages that wait, and their bytes. With one more all of them are let go; that others are to
+/// read their tables always finds room.
 const WAITING_MAX: usize = 4096;
 const WAITING_BYTES_MAX: usize = 4 << 20;
 
@@ -35,28 +36,24 @@ const HEAD_BYTES: usize = 18;
 /// `KEYS`: the stream. `ARGV`: its bound, how many are read, how long it is kept, what was read
 /// last (empty: nothing), from which millisecond on is read where nothing was, what such a node
 /// says first; then messages. The reply is 1 where something is missed and 0 where not, and the
-/// names and messages of what was read. Nothing is read where something is missed.
+/// names and messages of what was read. Where what was read last is gone, nothing is read or told.
 const SCRIPT: &str = r"
 local s, call = KEYS[1], redis.call
+local last, since = ARGV[4], tonumber(ARGV[5])
+if last ~= '' and #call('XRANGE', s, last, last) == 0 then return {1} end
 for at = 7, #ARGV do
   call('XADD', s, 'MAXLEN', ARGV[1], '*', 'm', ARGV[at])
 end
-local last, since = ARGV[4], tonumber(ARGV[5])
-local read
+local read = {0}
 if last == '' then
   call('XADD', s, 'MAXLEN', ARGV[1], '*', 'm', ARGV[6])
   local first = call('XRANGE', s, '-', '+', 'COUNT', 1)[1][1]
   if call('XLEN', s) >= tonumber(ARGV[1]) and tonumber(string.match(first, '^%d+')) > since then
     -- Where there are so many, those before are unknown: what is there is read all the same.
     read = {1}
-  else
-    read = {0}
   end
   last = ARGV[5]
 else
-  local there = call('XRANGE', s, last, last)
-  if #there == 0 then return {1} end
-  read = {0}
   last = '(' .. last
 end
 call('EXPIRE', s, ARGV[3])
@@ -159,6 +156,14 @@ impl Outbox {
         }
     }
 
+    /// Has the others told to read their tables: what they were told may be lost.
+    pub(crate) fn tell_of_loss(&self) {
+        let mut waiting = self.waiting();
+        waiting.number += 1;
+        let number = waiting.number;
+        waiting.messages.push_back(Outgoing { number, kind: Kind::Lost, query: Vec::new() });
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiting().messages.len()
     }
@@ -259,6 +264,13 @@ pub(crate) struct Page {
     pub(crate) is_missed: bool,
     /// Name and message; `None` for one that this release does not know.
     pub(crate) messages: Vec<(String, Option<Incoming>)>,
+}
+
+impl Page {
+    /// Whether what was read last is gone: nothing was read, nor told.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_missed && self.messages.is_empty()
+    }
 }
 
 /// The call that tells `messages` of `node`, and reads.

@@ -9,7 +9,7 @@ use peerage_testkit::redis::{Cluster, Redis, Watched};
 use peerage_testkit::{GazelleTables, Server, Wait, wait_for};
 
 use crate::node::{RECOVERED, SOON};
-use crate::places::{ELECTED, FOLLOWED};
+use crate::places::{ELECTED, FOLLOWED, await_master};
 use crate::site::{GB, HASH, LIMIT, Says, Site, Tables, client};
 use crate::updates::{NEW_HASH, await_text, scrape, tell};
 
@@ -89,13 +89,6 @@ fn check_update<R>(site: &Site<R>) -> Result<(), String> {
     await_text(&site.nodes[1], &scrape(9, NEW_HASH), "d20:kkkk", FOLLOWED)?;
     tell(&site.nodes[1], &format!("delete_torrent&info_hash={NEW_HASH}&reason=0"))?;
     await_text(&site.nodes[0], &scrape(9, NEW_HASH), "!d20:kkkk", FOLLOWED)
-}
-
-fn await_master(replica: &Redis) -> Result<(), String> {
-    wait_for("another master", ELECTED, || {
-        let role = replica.ask(&["ROLE"])?;
-        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
-    })
 }
 
 /// Waits until the replica has all that the master has.

@@ -1,7 +1,7 @@
 //! Where Redis is more than one process: Sentinels with a master that dies, a Cluster that loses
 //! one.
 
-use peerage_testkit::redis::{Cluster, Watched};
+use peerage_testkit::redis::{Cluster, Redis, Watched};
 use peerage_testkit::{Wait, wait_for};
 
 use crate::node::{Node, SOON, Says, Way};
@@ -13,6 +13,14 @@ pub(crate) const ELECTED: Duration = Duration::from_secs(150);
 
 /// And nodes to hear of it: one Sentinel knows before the others do.
 pub(crate) const FOLLOWED: Duration = Duration::from_secs(40);
+
+/// Waits until a replica has become the master.
+pub(crate) fn await_master(replica: &Redis) -> Result<(), String> {
+    wait_for("another master", ELECTED, || {
+        let role = replica.ask(&["ROLE"])?;
+        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
+    })
+}
 
 #[test]
 fn nodes_follow_the_sentinels_to_another_master() -> Result<(), String> {
@@ -30,10 +38,7 @@ fn followed(redis: &mut Watched) -> Result<(), String> {
     // Nobody has to wait for it.
     nodes[0].announce(Way::HttpV4, 1, 1002, Says::Leeching)?;
     nodes[1].announce(Way::UdpV6, 2, 1003, Says::Seeding)?;
-    wait_for("another master", ELECTED, || {
-        let role = redis.replica.ask(&["ROLE"])?;
-        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
-    })?;
+    await_master(&redis.replica)?;
     nodes.iter().try_for_each(|node| node.await_counts(1, (1, 2, 0), FOLLOWED))?;
     nodes[0].announce(Way::HttpV4, 2, 1004, Says::Leeching)?;
     nodes.iter().try_for_each(|node| node.await_counts(2, (1, 1, 0), FOLLOWED))
@@ -100,10 +105,7 @@ fn slots_that_move_are_followed() -> Result<(), String> {
     }
     let replica = *replicas.first().ok_or("the master has no replica")?;
     replica.ask(&["CLUSTER", "FAILOVER"])?;
-    wait_for("another master", ELECTED, || {
-        let role = replica.ask(&["ROLE"])?;
-        Ok(if role.starts_with("master") { Wait::Done(()) } else { Wait::NotYet(role) })
-    })?;
+    await_master(replica)?;
     nodes[0].announce(Way::HttpV4, 3, 1002, Says::Leeching)?;
     nodes.iter().try_for_each(|node| node.await_counts(3, (1, 2, 0), FOLLOWED))
 }

@@ -199,6 +199,28 @@ fn updates_wait_for_redis_and_are_told_when_it_is_back() -> Result<(), String> {
     Ok(())
 }
 
+/// As a replica that takes over may lack what its master was told last.
+#[test]
+fn update_that_redis_has_lost_before_the_other_node_read_it_is_read_from_the_tables()
+-> Result<(), String> {
+    let mut site = Site::start(Tables::Gazelle(GazelleTables::Ops))?;
+    let stream = "peerage:m1:updates";
+    tell(&site.nodes[0], &format!("update_torrent&info_hash={HASH}&freetorrent=1"))?;
+    await_updates(&site.nodes[1], "heard", 1)?;
+    site.redis.ask(&["COPY", stream, "old"])?;
+    site.nodes[1].process().signal(Signal::Pause)?;
+    site.database.query("UPDATE users_main SET Enabled = '2' WHERE ID = 1")?;
+    tell(&site.nodes[0], &format!("remove_user&passkey={}", passkey(1)))?;
+    await_updates(&site.nodes[0], "sent", 2)?;
+    site.redis.ask(&["COPY", "old", stream, "REPLACE"])?;
+    site.nodes[1].process().signal(Signal::Continue)?;
+    await_text(&site.nodes[1], &scrape(1, HASH), UNKNOWN, RECOVERED)?;
+    await_updates(&site.nodes[1], "missed", 1)?;
+    // What is told from then on is heard as ever.
+    tell(&site.nodes[0], &format!("add_torrent&info_hash={NEW_HASH}&id=7&freetorrent=0"))?;
+    await_text(&site.nodes[1], &scrape(9, NEW_HASH), "d20:kkkk", SOON)
+}
+
 #[test]
 fn updates_that_find_no_room_have_the_others_read_their_tables() -> Result<(), String> {
     let mut site = Site::start(Tables::Gazelle(GazelleTables::Ops))?;

@@ -21,6 +21,9 @@ const BEFORE_TABLES: Duration = Duration::from_secs(30);
 /// How often the tables are read at most because something was missed.
 const READ_PAUSE: Duration = Duration::from_secs(10);
 
+/// What was told so shortly before the end of a master its replica may lack.
+const LACKED: Duration = Duration::from_secs(30);
+
 /// How long updates wait before it is logged.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,9 @@ pub(super) struct Passing {
     position: Option<Position>,
     /// Of each node the number of the last message.
     numbers: BTreeMap<u64, u64>,
+    /// When others were last told something, and when that was last seen to be there.
+    told_at: Option<Instant>,
+    answered_at: Option<Instant>,
     /// Whether the tables are to be read, and when they last were because of that.
     is_missed: bool,
     read_at: Option<Instant>,
@@ -64,6 +70,8 @@ impl Default for Passing {
             script: updates::script(),
             position: None,
             numbers: BTreeMap::new(),
+            told_at: None,
+            answered_at: None,
             is_missed: false,
             read_at: None,
             waits_since: None,
@@ -96,10 +104,24 @@ impl<N: Fn() -> Now> Carrier<N> {
         let call = updates::call(&self.passing.script, &key, node, position, &told);
         let reply: Result<Value, RedisError> = call.invoke_async(&mut connection).await;
         match reply.map(|reply| updates::page(&reply)) {
+            Ok(Some(page)) if page.is_gone() => {
+                // With it may have gone what others had not read yet.
+                site.outbox.put_back(told);
+                if self.passing.has_told_lately() {
+                    site.outbox.tell_of_loss();
+                }
+                self.take_page(page);
+                Flushed::MoreWaits
+            }
             Ok(Some(page)) => {
+                self.passing.answered_at = Some(Instant::now());
+                if !told.is_empty() {
+                    self.passing.told_at = self.passing.answered_at;
+                }
                 site.outbox.sent.fetch_add(told.len() as u64, Ordering::Relaxed);
                 let is_full = page.messages.len() >= updates::READ_MAX;
-                let again = self.take_page(page) || is_full || told.len() >= updates::READ_MAX;
+                self.take_page(page);
+                let again = is_full || told.len() >= updates::READ_MAX;
                 self.complain_of_updates();
                 if again { Flushed::MoreWaits } else { Flushed::All }
             }
@@ -121,13 +143,14 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
     }
 
-    /// Follows what was read. Says whether there is to be read anew from another place.
-    fn take_page(&mut self, page: Page) -> bool {
-        let Some(site) = &self.node.site else { return false };
+    /// Follows what was read. Where that is gone after which it was to be, reads on from another
+    /// place.
+    fn take_page(&mut self, page: Page) {
+        let Some(site) = &self.node.site else { return };
+        let is_gone = page.is_gone();
         let Page { is_missed, messages } = page;
-        let reads_anew = is_missed && messages.is_empty();
         self.passing.is_missed |= is_missed;
-        if reads_anew {
+        if is_gone {
             // What the tables may not show yet when they are read is followed after them.
             let now_millis = self.share.shared_secs((self.now)()) * 1000;
             let since = now_millis.saturating_sub(BEFORE_TABLES.as_millis() as u64);
@@ -149,7 +172,6 @@ impl<N: Fn() -> Now> Carrier<N> {
             site.outbox.heard.fetch_add(u64::from(is_followed), Ordering::Relaxed);
         }
         self.read_tables_if_due();
-        reads_anew
     }
 
     fn read_tables_if_due(&mut self) {
@@ -184,6 +206,12 @@ impl<N: Fn() -> Now> Carrier<N> {
 }
 
 impl Passing {
+    /// Whether others were told something so shortly before the last answer that it may be lost.
+    fn has_told_lately(&self) -> bool {
+        let times = self.answered_at.zip(self.told_at);
+        times.is_some_and(|(answered, told)| answered.duration_since(told) < LACKED)
+    }
+
     /// Whether a message of a node was not read before: one whose answer was lost is told twice.
     fn is_new(&mut self, node: u64, number: u64) -> bool {
         if !self.numbers.contains_key(&node) && NODES_MAX <= self.numbers.len() {
