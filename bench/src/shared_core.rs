@@ -48,6 +48,8 @@ const WAITING_MAX: u64 = 65_536;
 const FILL_MAX: Duration = Duration::from_secs(300);
 /// Rounds that count: as many as a steady peer is told once in.
 const ROUNDS: u32 = 6;
+/// Clients that are later than this make up for it in a rush, which is no time for nodes to tell.
+const LATE_MAX: Duration = Duration::from_secs(1);
 /// So many peers an announce are told at least where nodes keep up: one in six of those seen again,
 /// and one in twenty that comes or goes.
 const TOLD_LEAST: f64 = 0.2;
@@ -298,8 +300,9 @@ impl Shaped {
             self.announce_all(&population, round, &mut locals, &mut started);
         }
         let before = Counted::now(&redis, &locals)?;
+        let mut late = Duration::ZERO;
         for round in WARM_ROUNDS + 1..=WARM_ROUNDS + ROUNDS {
-            self.announce_all(&population, round, &mut locals, &mut started);
+            late = late.max(self.announce_all(&population, round, &mut locals, &mut started));
         }
         let after = Counted::now(&redis, &locals)?;
         let elapsed = (after.at - before.at).as_secs_f64();
@@ -317,7 +320,9 @@ impl Shaped {
             format!("{:.0} %", 100.0 * cpu / elapsed),
             format!("{:.0} %", 100.0 * (after.own - before.own).as_secs_f64() / elapsed),
         ];
-        if before.starts_over < after.starts_over {
+        if LATE_MAX < late {
+            row[2].push_str(&format!(" (clients stood still for {late:.1?})"));
+        } else if before.starts_over < after.starts_over {
             row[2].push_str(" (told anew)");
         } else if before.failures < after.failures {
             row[2].push_str(" (Redis did not answer in time)");
@@ -352,18 +357,21 @@ impl Shaped {
         (mix(u64::from(number) | 1 << 51) % u64::from(self.nodes)) as usize
     }
 
-    /// Everybody announces once, in `interval` or as soon as it goes.
+    /// Everybody announces once, in `interval` or as soon as it goes. Returns by how much it was
+    /// late at most.
     fn announce_all(
         &self,
         population: &Population,
         round: u32,
         locals: &mut [Local],
         started: &mut Instant,
-    ) {
+    ) -> Duration {
+        let mut late = Duration::ZERO;
         let step = self.interval / (population.peers / BURST).max(1);
         for number in 0..population.peers {
             if number.is_multiple_of(BURST) {
                 *started += step;
+                late = late.max(started.elapsed());
                 std::thread::sleep(started.saturating_duration_since(Instant::now()));
             }
             let peer = population.peer(number);
@@ -375,6 +383,7 @@ impl Shaped {
             };
             locals[self.node_of(number)].announce(now(), &peer, event);
         }
+        late
     }
 }
 
