@@ -2,8 +2,8 @@
 //!
 //! Nothing that answers announces waits for it. A trip that fails is told again; while Redis is
 //! away changes merge in [`Share`], which has bounds. A connection is sought again after waits that
-//! grow from a tenth of a second to three, each a quarter shorter or longer at random. Everything is
-//! told again where Redis has lost any of it, which is looked at once it has been found.
+//! grow from a tenth of a second to three, each a quarter shorter or longer at random. Everything
+//! is told again where Redis has lost any of it, which is looked at once it has been found.
 //!
 //! - `news`: what nodes tell each other at once.
 //! - `memory`: whether Redis still has what it was told; `pace`: how much it is told at once.
@@ -276,8 +276,8 @@ impl<N: Fn() -> Now> Carrier<N> {
     }
 
     fn start_over(&self) {
-        Status::add(&self.node.status.starts_over, 1);
-        self.share.start_over();
+        let was_told = self.share.start_over();
+        Status::add(&self.node.status.starts_over, u64::from(was_told));
     }
 
     fn lost(&mut self, lost: &Lost) {

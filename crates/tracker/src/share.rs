@@ -509,9 +509,10 @@ impl Share {
 
     /// What was told may be lost: everything that clients of this node have announced is told
     /// again, and everything about their swarms asked again. To be called where the place where
-    /// nodes meet has been found again and no [`Mark`] says that it is as it was.
-    pub fn start_over(&self) {
-        lock(&self.progress).walk.start_over();
+    /// nodes meet has been found again and no [`Mark`] says that it is as it was. Says whether any
+    /// of it was told since the start or the last time.
+    pub fn start_over(&self) -> bool {
+        lock(&self.progress).walk.start_over()
     }
 
     /// Messages may have been missed: everything is asked about that other nodes have peers in. To

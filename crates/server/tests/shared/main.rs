@@ -8,6 +8,7 @@ mod llmpt;
 mod logins;
 mod meeting;
 mod members;
+mod memory;
 mod node;
 mod places;
 mod releases;

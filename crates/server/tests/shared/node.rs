@@ -65,6 +65,16 @@ impl Node {
         Ok(self.0.get("/ready")?.status)
     }
 
+    /// What it has counted of its sharing: `peerage_shared_…_total`.
+    pub(crate) fn shared_total(&self, name: &str) -> Result<u64, String> {
+        let metrics = self.0.get("/metrics")?.text();
+        let value = metrics.lines().find_map(|line| {
+            let value = line.strip_prefix("peerage_shared_")?.strip_prefix(name)?;
+            value.strip_prefix("_total ")?.trim().parse().ok()
+        });
+        value.ok_or_else(|| format!("no counter {name}:\n{metrics}"))
+    }
+
     /// Waits until it has all of Redis.
     pub(crate) fn await_connected(&self) -> Result<(), String> {
         self.0.stats_when(|stats| stats["shared"]["connected"] == true).map(|_| ())

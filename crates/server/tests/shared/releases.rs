@@ -5,15 +5,6 @@ use peerage_testkit::{Wait, wait_for};
 
 use crate::node::{Node, SOON, Says, Way};
 
-/// How many messages of another version a node has passed over.
-fn passed_over(node: &Node) -> Result<u64, String> {
-    let metrics = node.0.get("/metrics")?.text();
-    let value = metrics.lines().find_map(|line| {
-        line.strip_prefix("peerage_shared_messages_unknown_total ")?.trim().parse().ok()
-    });
-    value.ok_or_else(|| format!("no such counter:\n{metrics}"))
-}
-
 /// Publishes as a node would, for which no text is fit: the message is Lua's to write.
 fn publish(redis: &Redis, message: &str) -> Result<String, String> {
     let script = format!("return redis.call('PUBLISH', 'peerage:1:news', {message})");
@@ -36,7 +27,7 @@ fn messages_of_another_release_are_passed_over_and_counted() -> Result<(), Strin
     }
     for node in &nodes {
         wait_for("count of what was passed over", SOON, || {
-            let count = passed_over(node)?;
+            let count = node.shared_total("messages_unknown")?;
             Ok(if count == 3 { Wait::Done(()) } else { Wait::NotYet(count.to_string()) })
         })?;
         assert_eq!(node.counts(1)?.seeders, 1, "nothing was learnt of it");
@@ -46,7 +37,7 @@ fn messages_of_another_release_are_passed_over_and_counted() -> Result<(), Strin
     nodes.iter().try_for_each(|node| node.await_counts(1, (2, 1, 0), SOON))?;
     nodes[0].announce(Way::HttpV4, 1, 1002, Says::Leeching)?;
     nodes.iter().try_for_each(|node| node.await_counts(1, (2, 2, 0), SOON))?;
-    assert_eq!(passed_over(&nodes[0])?, 3);
+    assert_eq!(nodes[0].shared_total("messages_unknown")?, 3);
     Ok(())
 }
 

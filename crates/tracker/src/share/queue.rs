@@ -268,4 +268,35 @@ mod tests {
             assert_eq!(kinds, [Kind::News], "{order:?}");
         }
     }
+
+    #[test]
+    fn trip_carries_no_more_peers_than_there_is_room_for_but_for_one_swarm() {
+        let mut queue = Queue::default();
+        for number in 0..20_u8 {
+            let told = Told {
+                info_hash: InfoHash([number / 4; 20]),
+                peer: ([192, 0, 2, number], 1).into(),
+                role: Role::Seeder,
+                before: None,
+                elsewhere: false,
+                seen: Now::from_millis(1000),
+                kind: Kind::News,
+                finished: false,
+                first: number == 0,
+            };
+            assert_eq!(queue.tell(&told), 0);
+        }
+        let room = Room { swarms: 3, peers: 6 };
+        assert!(!queue.has_room(room));
+        let mut peers: Vec<usize> = Vec::new();
+        for _ in 0..3 {
+            let taken = queue.take(room);
+            assert!(room.is_filled_by(&taken) || queue.swarms() == 0);
+            peers.push(taken.swarms.iter().map(|swarm| swarm.peers.len()).sum());
+        }
+        assert_eq!(peers, [8, 8, 4]);
+        assert!(queue.has_room(room), "nothing waits");
+        (0..5).for_each(|number| queue.ask_again(InfoHash([number; 20])));
+        assert_eq!(queue.take(room).swarms.len(), 3, "what is only asked is bounded by swarms");
+    }
 }

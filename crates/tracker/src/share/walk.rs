@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 
 use peerage_swarm::{Find, Now, Swarms, Walked};
 
@@ -59,10 +60,11 @@ impl Walk {
         self.timing = timing;
     }
 
-    /// All of the store is to be told again.
-    pub(super) fn start_over(&mut self) {
+    /// All of the store is to be told again. Says whether any of it was told.
+    pub(super) fn start_over(&mut self) -> bool {
+        let parts = self.told.len() as u32;
         self.told.fill(None);
-        self.catching_up = self.told.len() as u32;
+        mem::replace(&mut self.catching_up, parts) < parts
     }
 
     /// All swarms that other nodes have peers in are to be asked about.

@@ -230,6 +230,26 @@ fn what_a_lone_client_becomes_at_another_node_is_known_where_it_was() {
     }
 }
 
+#[test]
+fn what_a_lone_client_becomes_is_known_where_it_was_though_the_answer_was_lost() {
+    let mut world = World::new(0);
+    world.run_until(START_MILLIS + 5000);
+    let leeching = client(SWARMS + 1, 1);
+    world.announce(0, address(900), leeching, ClientEvent::Started);
+    world.run_until(world.now_millis + 2000);
+    let told = world.peers_told;
+    world.announce(1, address(900), Client { left: 0, ..leeching }, ClientEvent::Completed);
+    while world.peers_told == told {
+        world.run_until(world.now_millis + 1);
+    }
+    // It has arrived, and is now this node's own in Redis; but that another had it is not heard.
+    world.break_link(1, News::StillHeard);
+    world.run_until(world.now_millis + 2000);
+    assert!(told + 1 < world.peers_told, "it was not told again");
+    let (counts, _) = world.view(0, SWARMS + 1);
+    assert_eq!((counts.seeders, counts.leechers), (1, 0));
+}
+
 /// Checks every few seconds for some intervals.
 fn check_all_along(world: &mut World, seed: u64, intervals: u32) {
     let end = world.now_millis + (world.interval * intervals).as_millis() as u64;
