@@ -8,6 +8,7 @@
 //! - `places`: the masters, their connections, and which keys each has.
 //! - `lost`: why Redis is not reached, for the operator.
 //! - `trip`: the script that updates swarms, its arguments and its reply.
+//! - `tags`: which swarms are in one slot of a Cluster.
 //! - `calls`: which swarms go into one call of it.
 //! - `cold`: what wakes the loop in between.
 //! - `beat`: that this node lives, and which others do.
@@ -28,6 +29,7 @@ mod places;
 mod records;
 mod retry;
 mod status;
+mod tags;
 mod target;
 mod trip;
 mod updates;

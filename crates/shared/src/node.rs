@@ -36,8 +36,9 @@ use crate::lost::Lost;
 use crate::places::Places;
 use crate::retry::Retry;
 use crate::status::Status;
+use crate::tags::tag;
 use crate::target::Target;
-use crate::trip::{Caller, Layout, Outcome, hex};
+use crate::trip::{Caller, Layout, Outcome};
 use members::Members;
 use memory::Memory;
 use news::{Subscription, UNSENT_MAX};
@@ -389,7 +390,7 @@ impl<N: Fn() -> Now> Carrier<N> {
             return Flushed::All;
         }
         let now = (self.now)();
-        let room = self.pace.room();
+        let room = self.pace.room(self.places.masters.len());
         let changes = self.share.outgoing(now, self.node.tracker.swarms(), room);
         if changes.swarms.is_empty() {
             return Flushed::All;
@@ -406,7 +407,9 @@ impl<N: Fn() -> Now> Carrier<N> {
                 self.share.apply(now, self.node.tracker.swarms(), changes, &[]);
                 continue;
             };
-            let calls = cut(&mut changes.swarms, |told| self.places.slot(&hex(&told.info_hash)));
+            let calls = cut(&mut changes.swarms, |told| {
+                self.places.slot(&tag(&told.info_hash).to_string())
+            });
             let mut pipe = self.pipeline(&changes.swarms, &calls, &dead);
             let commands = calls.len() + usize::from(mark.is_some());
             if let Some(mark) = mark {
@@ -440,7 +443,7 @@ impl<N: Fn() -> Now> Carrier<N> {
         }
         let mut parts: Vec<(Option<usize>, Changes)> = Vec::new();
         for swarm in changes.swarms {
-            let number = self.places.of(&hex(&swarm.info_hash));
+            let number = self.places.of(&tag(&swarm.info_hash).to_string());
             match parts.iter_mut().find(|(other, _)| *other == number) {
                 Some((_, part)) => part.swarms.push(swarm),
                 None => parts.push((number, Changes { swarms: vec![swarm] })),

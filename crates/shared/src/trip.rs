@@ -16,11 +16,13 @@ use peerage_tracker::share::{
 };
 use redis::{Cmd, Value};
 
+use crate::tags::tag;
+
 /// Which keys, members and scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Ours: `1:{info_hash}` and `1:{info_hash}:c` behind the prefix, so that a swarm is in one
-    /// slot.
+    /// Ours: `1:{tag}info_hash` and `1:{tag}info_hash:c` behind the prefix, so that a swarm is in
+    /// one slot, and with it others (see `tags.rs`).
     Own,
     /// llmpt's: `tracker:seeders:`, `tracker:leechers:` and `tracker:stats:`, which its web server
     /// reads, without any prefix. Not for a Cluster: the keys of a swarm are in different slots.
@@ -74,7 +76,7 @@ impl Layout {
     fn key(self, prefix: &str, info_hash: &InfoHash) -> String {
         let hash = hex(info_hash);
         match self {
-            Self::Own => format!("{prefix}1:{{{hash}}}"),
+            Self::Own => format!("{prefix}1:{{{}}}{hash}", tag(info_hash)),
             Self::Llmpt => format!("tracker:seeders:{hash}"),
         }
     }

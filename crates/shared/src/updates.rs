@@ -134,8 +134,7 @@ impl Outbox {
             waiting.bytes += query.len();
             waiting.messages.push_back(Outgoing { number, kind: Kind::Update, query });
         } else {
-            let updates = |one: &&Outgoing| one.kind == Kind::Update;
-            let let_go = 1 + waiting.messages.iter().filter(updates).count();
+            let let_go = 1 + waiting.messages.iter().filter(|one| one.is_update()).count();
             self.let_go.fetch_add(let_go as u64, Ordering::Relaxed);
             waiting.bytes = 0;
             waiting.messages.clear();
@@ -208,6 +207,10 @@ impl Outgoing {
     /// What a node says that begins to read.
     fn beginning() -> Self {
         Self { number: 0, kind: Kind::Begins, query: Vec::new() }
+    }
+
+    pub(crate) fn is_update(&self) -> bool {
+        self.kind == Kind::Update
     }
 
     fn to_bytes(&self, node: u64) -> Vec<u8> {

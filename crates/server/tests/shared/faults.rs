@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use peerage_testkit::redis::{Cluster, Redis};
 use peerage_testkit::{Counts, Signal, Wait, wait_for};
 
-use crate::node::{Node, RECOVERED, SOON, Says, WAYS, Way};
+use crate::node::{Node, RECOVERED, SOON, Says, WAYS, Way, key};
 
 /// The swarms of the load, from this one on: few enough for a byte.
 const LOAD_FIRST: u8 = 100;
@@ -232,7 +232,7 @@ fn two_in_a_swarm(redis: &Redis) -> Result<([Node; 2], String), String> {
     nodes[0].announce(Way::UdpV4, 1, 1000, Says::Seeding)?;
     nodes[1].announce(Way::UdpV4, 1, 1001, Says::Leeching)?;
     nodes.iter().try_for_each(|node| node.await_counts(1, (1, 1, 0), SOON))?;
-    Ok((nodes, format!("peerage:1:{{{}}}", "01".repeat(20))))
+    Ok((nodes, key(1)))
 }
 
 /// Puts a seeder into a swarm that nobody has announced, by the script's first argument the score

@@ -7,7 +7,7 @@ use peerage_testkit::redis::Redis;
 use peerage_testkit::udp;
 use peerage_testkit::{Wait, wait_for};
 
-use crate::node::{Node, SOON, Says, WAYS, Way};
+use crate::node::{Node, SOON, Says, WAYS, Way, key};
 
 #[test]
 fn peer_announced_at_one_node_is_handed_out_by_another() -> Result<(), String> {
@@ -50,8 +50,7 @@ pub(crate) fn check_first_announce(redis: &Redis) -> Result<(), String> {
     for (swarm, way) in (1..).zip(WAYS) {
         first.announce(way, swarm, 1000, Says::Seeding)?;
         wait_for("seeder in Redis", SOON, || {
-            let key = format!("peerage:1:{{{}}}", format!("{swarm:02x}").repeat(20));
-            let count = redis.ask(&["ZCARD", &key])?;
+            let count = redis.ask(&["ZCARD", &key(swarm)])?;
             Ok(if count == "1" { Wait::Done(()) } else { Wait::NotYet(count) })
         })?;
         // A client asks once and then not for half an hour.
@@ -145,7 +144,7 @@ pub(crate) fn check_expiry(redis: &Redis) -> Result<(), String> {
             false => Wait::NotYet(format!("{seen:?}")),
         })
     })?;
-    let key = format!("peerage:1:{{{}}}", "05".repeat(20));
+    let key = key(5);
     assert_eq!(redis.ask(&["ZCARD", &key])?, "1");
     assert!(redis.ask(&["TTL", &key])?.parse::<i64>().is_ok_and(|secs| (1..=60).contains(&secs)));
     Ok(())

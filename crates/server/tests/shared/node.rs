@@ -14,6 +14,13 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// And after a fault within this.
 pub(crate) const RECOVERED: Duration = Duration::from_secs(10);
 
+/// The key in Redis of the swarm whose info_hash is 20 times `swarm`, 1 to 5, with the tag by which
+/// a Cluster finds it: no release may have another.
+pub(crate) fn key(swarm: u8) -> String {
+    let tag = [108, 278, 710, 274, 100][usize::from(swarm) - 1];
+    format!("peerage:1:{{{tag}}}{}", format!("{swarm:02x}").repeat(20))
+}
+
 /// By which protocol and family a client announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {

@@ -3,7 +3,7 @@
 use peerage_testkit::redis::Redis;
 use peerage_testkit::{Wait, wait_for};
 
-use crate::node::{Node, SOON, Says, Way};
+use crate::node::{Node, SOON, Says, Way, key};
 
 /// Publishes as a node would, for which no text is fit: the message is Lua's to write.
 fn publish(redis: &Redis, message: &str) -> Result<String, String> {
@@ -44,8 +44,7 @@ fn messages_of_another_release_are_passed_over_and_counted() -> Result<(), Strin
 #[test]
 fn keys_of_another_release_are_left_alone() -> Result<(), String> {
     let redis = Redis::start(&[])?;
-    let hash = "01".repeat(20);
-    let (next, member) = (format!("peerage:2:{{{hash}}}"), format!("peerage:1:{{{hash}}}"));
+    let (next, member) = (key(1).replace(":1:", ":2:"), key(1));
     redis.ask(&["SET", &next, "whatever"])?;
     // A member that no release has written so far, seen after all that ever will be.
     redis.ask(&["ZADD", &member, "500000000000000", "a member of seventeen"])?;

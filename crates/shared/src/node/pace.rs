@@ -17,6 +17,9 @@ const SWARMS_MIN: usize = 64;
 /// and 2048 swarms with a peer each 25 to 65 ms.
 const PEERS_PER_SWARM: usize = 8;
 
+/// For more masters than these no more is taken at once.
+const MASTERS_MAX: usize = 16;
+
 /// A pipeline that took longer was too large; of one that took less twice as much may follow.
 const LONG: Duration = Duration::from_millis(200);
 const SHORT: Duration = Duration::from_millis(80);
@@ -33,8 +36,10 @@ impl Default for Pace {
 }
 
 impl Pace {
-    pub(super) fn room(&self) -> Room {
-        Room { swarms: self.swarms, peers: self.swarms * PEERS_PER_SWARM }
+    /// For all of so many masters, of which each does its part beside the others.
+    pub(super) fn room(&self, masters: usize) -> Room {
+        let swarms = self.swarms * masters.clamp(1, MASTERS_MAX);
+        Room { swarms, peers: swarms * PEERS_PER_SWARM }
     }
 
     /// A pipeline came back, or was given up, after so long; `was_full` where more waited.
@@ -54,15 +59,15 @@ mod tests {
     #[test]
     fn pipelines_shrink_where_they_take_long_and_grow_where_they_are_full_and_quick() {
         let mut pace = Pace::default();
-        let most = pace.room();
+        let most = pace.room(1);
         assert_eq!(most, Room { swarms: 2048, peers: 16_384 });
         pace.took(Duration::from_millis(1000), true);
-        assert_eq!(pace.room(), Room { swarms: 1024, peers: 8192 });
+        assert_eq!(pace.room(1), Room { swarms: 1024, peers: 8192 });
         pace.took(Duration::from_millis(20), false);
-        assert_eq!(pace.room().swarms, 1024, "it was not full");
+        assert_eq!(pace.room(1).swarms, 1024, "it was not full");
         (0..20).for_each(|_| pace.took(Duration::from_millis(1000), true));
-        assert_eq!(pace.room().swarms, SWARMS_MIN);
+        assert_eq!(pace.room(1).swarms, SWARMS_MIN);
         (0..20).for_each(|_| pace.took(Duration::from_millis(20), true));
-        assert_eq!(pace.room(), most);
+        assert_eq!(pace.room(1), most);
     }
 }

@@ -118,7 +118,8 @@ impl<N: Fn() -> Now> Carrier<N> {
                 if !told.is_empty() {
                     self.passing.told_at = self.passing.answered_at;
                 }
-                site.outbox.sent.fetch_add(told.len() as u64, Ordering::Relaxed);
+                let updates = told.iter().filter(|one| one.is_update()).count();
+                site.outbox.sent.fetch_add(updates as u64, Ordering::Relaxed);
                 let is_full = page.messages.len() >= updates::READ_MAX;
                 self.take_page(page);
                 let again = is_full || told.len() >= updates::READ_MAX;

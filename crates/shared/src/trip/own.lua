@@ -153,20 +153,20 @@ local function some(key, seeders, leechers)
   return sample
 end
 
-local function finish(key, more, floor, asked)
-  if not asked and more == 0 and floor == 0 then return -1 end
+local function finish(key, more, least, asked)
+  if not asked and more == 0 and least == 0 then return -1 end
   local c = key .. ':c'
   local have = tonumber(call('GET', c) or 0)
-  local completed = math.max(have, floor) + more
+  local completed = math.max(have, least) + more
   if completed > have then call('SET', c, completed, 'EX', ARGV[3]) end
   return completed
 end
 
 local function long(key, told, gone, flags)
   local is_news, asked, renews = flags % 2 == 1, flags % 4 > 1, flags % 8 > 3
-  local more, floor = 0, 0
+  local more, least = 0, 0
   if flags > 7 then
-    more, floor = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+    more, least = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
     at = at + 2
   end
   local from = at
@@ -188,7 +188,7 @@ local function long(key, told, gone, flags)
   if asked and others and (all > size or #sample == 0) then
     sample = some(key, seeders, leechers)
   end
-  return seeders, leechers, finish(key, more, floor, asked), node, sample
+  return seeders, leechers, finish(key, more, least, asked), node, sample
 end
 
 for i = 1, #KEYS do
